@@ -23,7 +23,7 @@ EXAMPLES = {  # file -> (flite voice, text)
         "Good morning. Please open the garden gate, and bring the blue umbrella with you.",
     ),
     "voice_b_1.wav": (
-        "rms",
+        "kal16",
         "The harbour was quiet that night, and only two small boats came home.",
     ),
 }
