@@ -1,0 +1,101 @@
+"""Embed a speech pool under several lengths and keep the result.
+
+python benchmarks/embed_pool.py --speech SPEECH --pool train --model campplus-zh-en --out FOLDER
+
+Writes FOLDER/POOL-CONDITION.npz: embedding [N, D], speaker_id, corpus, language, speech_s, seconds.
+Conditions: full, 6 and 10 (one speaker's utterances joined), and crops of 0.5, 0.75, 1, 1.5, 2 and
+3 s by seed. A condition that is already there is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.pools import PoolUtterance, crop, joined, read_joined, read_pool
+from groove.api import Embedder
+from groove.audio import SAMPLE_RATE, read_audio
+
+SEED = 20261124
+JOINED_S = (6.0, 10.0)
+CROPS_S = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+Item = tuple[PoolUtterance, Callable[[], NDArray[np.float32]]]
+
+
+def items(pool: list[PoolUtterance], condition: str, limit: int) -> Iterator[Item]:
+    """The utterances of a condition, each with what reads it."""
+    if condition == "full":
+        yield from ((u, lambda u=u: read_audio(u.path)) for u in pool)
+        return
+    if float(condition) in JOINED_S:
+        for _, group in joined(pool, float(condition)):
+            yield group[0], lambda group=group: read_joined(group)
+        return
+    files = Counter(u.speaker_id for u in pool)
+    used: Counter[str] = Counter()
+    for i, u in enumerate(pool):
+        if files[u.speaker_id] < 2 or used[u.speaker_id] == limit:
+            continue
+        used[u.speaker_id] += 1
+        rng = np.random.default_rng([SEED, i, round(1000 * float(condition))])
+        yield u, lambda u=u, rng=rng: crop(read_audio(u.path), float(condition), rng)
+
+
+def embed(work: list[Item], embedder: Embedder, out: Path) -> None:
+    def one(item: Item) -> tuple[PoolUtterance, NDArray[np.float32] | None, float, float]:
+        waveform = item[1]()
+        examined = embedder.examine((waveform, SAMPLE_RATE))
+        return item[0], examined.embedding, examined.speech.speech_s, len(waveform) / SAMPLE_RATE
+
+    rows = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for n, row in enumerate(pool.map(one, work), 1):
+            rows.append(row)
+            if n % 500 == 0:
+                print(f"{out.name}: {n} of {len(work)}", flush=True)
+    refused = [str(u.path) for u, embedding, _, _ in rows if embedding is None]
+    kept = [row for row in rows if row[1] is not None]
+    np.savez(
+        out,
+        embedding=np.array([row[1] for row in kept]),
+        speaker_id=np.array([row[0].speaker_id for row in kept]),
+        corpus=np.array([row[0].corpus for row in kept]),
+        language=np.array([row[0].language for row in kept]),
+        path=np.array([str(row[0].path.name) for row in kept]),
+        speech_s=np.array([row[2] for row in kept]),
+        seconds=np.array([row[3] for row in kept]),
+        refused=np.array(refused, dtype=np.str_),
+    )
+    print(f"{out}: {len(kept)} embedded, {len(refused)} refused", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--speech", type=Path, required=True)
+    parser.add_argument("--pool", default="train")
+    parser.add_argument("--model", default="campplus-zh-en")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=4, help="cropped utterances a speaker")
+    parser.add_argument("--conditions", nargs="*")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    embedder = Embedder(given.model, threads=1)
+    pool = read_pool(given.speech / given.pool)
+    for condition in given.conditions or ["full", *(f"{s:g}" for s in JOINED_S + CROPS_S)]:
+        out = given.out / f"{given.pool}-{condition}.npz"
+        if not out.exists():
+            embed(list(items(pool, condition, given.limit)), embedder, out)
+
+
+if __name__ == "__main__":
+    main()

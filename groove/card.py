@@ -1,0 +1,162 @@
+"""The model card: everything that one needs to use a model file, inside the file.
+
+A model file is an ONNX file with dynamic batch and time. Its metadata holds one entry,
+``groove.card``, a JSON object of `ModelCard`'s fields with ``card_version`` first. A file without
+the entry, or with a version that this program does not know, is refused: a guess at the front end
+gives wrong scores that nobody notices. The format is specified in docs/model-file.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from groove.errors import CardError, SettingsError
+from groove.fbank import FbankConfig
+from groove.scoring import Calibration, ThresholdRow
+
+CARD_VERSION = 1
+METADATA_KEY = "groove.card"
+INPUTS = ("waveform", "fbank")
+
+
+@dataclass(frozen=True)
+class ThresholdTable:
+    """Thresholds measured on trials whose shorter side holds about ``speech_s`` of speech."""
+
+    speech_s: float
+    measured_on: str
+    rows: tuple[ThresholdRow, ...]
+
+    def row_for(self, fmr: float) -> ThresholdRow:
+        """The measured row with the largest false-match rate that does not exceed ``fmr``.
+
+        Raises:
+            SettingsError: ``fmr`` is not in (0, 1), or is below the smallest measured row.
+        """
+        measured = sorted((r for r in self.rows if r.threshold is not None), key=lambda r: r.fmr)
+        if not 0 < fmr < 1:
+            raise SettingsError(f"false-match rate {fmr:g}; wanted a number between 0 and 1")
+        if not measured or fmr < measured[0].fmr:
+            least = f"{measured[0].fmr:g}" if measured else "none"
+            raise SettingsError(
+                f"no threshold was measured for a false-match rate of {fmr:g} "
+                f"(smallest measured: {least}); ask for a larger --fmr or give --threshold"
+            )
+        return [row for row in measured if row.fmr <= fmr][-1]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is, how it must be fed, and how good its scores were measured to be."""
+
+    name: str
+    version: str
+    architecture: str
+    embedding_size: int
+    input: str  # "waveform" [B, S] in [-1, 1], or "fbank" [B, T, M] made by `fbank.log_mel`
+    fbank: FbankConfig
+    licence: str = "unknown"
+    source: str = ""
+    parent: str = ""  # the checkpoint or teacher that this model came from
+    training_data: str = "unknown"
+    window_s: float = 60.0  # ceiling of one pass; longer recordings are cut into such windows
+    num_crops: int = 0  # 0: the whole utterance (or window) in one pass
+    crop_s: float = 0.0
+    min_speech_s: float = 0.5  # less speech than this gives no embedding
+    short_speech_s: float = 2.0  # less than this gives a warning
+    calibration: Calibration | None = None
+    thresholds: tuple[ThresholdTable, ...] = ()
+    front_end_hash: str = ""  # written by to_json, checked by from_json
+
+    def __post_init__(self) -> None:
+        """Refuse a card that contradicts itself."""
+        if self.input not in INPUTS:
+            raise CardError(f"card: input {self.input!r}; wanted one of {INPUTS}")
+        if self.embedding_size < 1 or self.window_s <= 0 or self.num_crops < 0 or self.crop_s < 0:
+            raise CardError("card: embedding_size, window_s, num_crops or crop_s out of range")
+        if (self.num_crops == 0) != (self.crop_s == 0):
+            raise CardError("card: num_crops and crop_s go together; both zero for a whole pass")
+        if self.front_end_hash not in ("", self.fbank.hash):
+            raise CardError(
+                f"card: front-end hash {self.front_end_hash} but its settings give "
+                f"{self.fbank.hash}; the file was edited by hand, export it again"
+            )
+
+    def table_for(self, speech_s: float) -> ThresholdTable | None:
+        """The table for a trial whose shorter side holds ``speech_s`` seconds of speech.
+
+        It is the first that was measured with at least so much speech: the score of two strangers
+        grows with the amount of speech, so that table's thresholds keep their promise. Beyond the
+        longest it is the longest. None if the card has no table.
+        """
+        tables = sorted(self.thresholds, key=lambda table: table.speech_s)
+        longer = [table for table in tables if table.speech_s >= speech_s]
+        return longer[0] if longer else tables[-1] if tables else None
+
+    def with_fields(self, fields_: Mapping[str, Any]) -> ModelCard:
+        """A copy with other values, given as plain ones: tables and calibration as dicts.
+
+        Raises:
+            CardError: a field that a card does not have, or a value that it cannot hold.
+        """
+        values = {**json.loads(self.to_json()), **fields_}
+        del values["card_version"], values["front_end_hash"]
+        return self._from_values({**values, "front_end_hash": ""})
+
+    def to_json(self) -> str:
+        """One JSON object, keys in field order, ``card_version`` first."""
+        values = {"card_version": CARD_VERSION, **asdict(self), "front_end_hash": self.fbank.hash}
+        return json.dumps(values, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read what `to_json` wrote.
+
+        Raises:
+            CardError: not JSON, unknown version, unknown or missing fields.
+        """
+        try:
+            values = json.loads(text)
+            version = values.pop("card_version")
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise CardError(
+                f"the model card is damaged ({error!r}); export or import the model again"
+            ) from None
+        if version != CARD_VERSION:
+            raise CardError(
+                f"the model card has version {version!r}, this Groove reads {CARD_VERSION}; "
+                "update Groove, or export the model again"
+            )
+        return cls._from_values(values)
+
+    @classmethod
+    def _from_values(cls, values: dict[str, Any]) -> ModelCard:
+        known = {field.name for field in fields(cls)}
+        if set(values) != known:
+            raise CardError(
+                f"the model card has unknown fields {sorted(set(values) - known)} and lacks "
+                f"{sorted(known - set(values))}; export or import the model again"
+            )
+        try:
+            calibration = values["calibration"]
+            tables = tuple(_table(table) for table in values["thresholds"])
+            return cls(
+                **{
+                    **values,
+                    "fbank": FbankConfig.from_dict(values["fbank"]),
+                    "calibration": calibration and Calibration.from_dict(calibration),
+                    "thresholds": tables,
+                }
+            )
+        except (TypeError, KeyError, ValueError) as error:
+            raise CardError(
+                f"the model card is damaged ({error}); export the model again"
+            ) from None
+
+
+def _table(values: dict[str, Any]) -> ThresholdTable:
+    rows = tuple(ThresholdRow.from_dict(row) for row in values["rows"])
+    return ThresholdTable(float(values["speech_s"]), str(values["measured_on"]), rows)

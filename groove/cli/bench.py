@@ -1,0 +1,42 @@
+"""groove bench: how fast is it here?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from groove.cli import options
+from groove.errors import SettingsError
+
+
+@click.command("bench")
+@click.argument("recordings", nargs=-1, type=click.Path(path_type=Path))
+@options.model
+@click.option("--repeat", type=click.IntRange(min=1), default=7, help="Repetitions of each figure.")
+@options.as_json
+def command(recordings: tuple[Path, ...], model: str | None, repeat: int, as_json: bool) -> None:
+    """Measure a cold compare, steady speed, where the time goes, and memory, on this machine.
+
+    Example:  groove bench examples/voice_a_1.wav examples/voice_b_1.wav
+    """
+    from groove import bench
+    from groove.encoder import OnnxEncoder
+    from groove.loading import open_encoder
+
+    examples = [Path("examples/voice_a_1.wav"), Path("examples/voice_b_1.wav")]
+    chosen = list(recordings) or examples
+    if len(chosen) != 2 or not all(path.is_file() for path in chosen):
+        raise SettingsError("give two recordings:  groove bench A B")
+    encoder = open_encoder(model)
+    if not isinstance(encoder, OnnxEncoder):
+        raise SettingsError("only model files can be timed")
+    result = bench.run(encoder.path, *chosen, repeat=repeat, progress=_progress)
+    click.echo(bench.to_json(result) if as_json else bench.to_text(result))
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text} ...\r")
+        sys.stderr.flush()

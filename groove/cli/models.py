@@ -1,0 +1,115 @@
+"""groove models: what is known, what is here, and how to get it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from groove.cli import options
+
+
+@click.group("models")
+def group() -> None:
+    """List, show and pull models."""
+
+
+@group.command("list")
+@options.as_json
+def list_models(as_json: bool) -> None:
+    """List the models that Groove knows by name, and which are here.
+
+    Example:  groove models list
+    """
+    from groove import models
+
+    rows: list[dict[str, Any]] = [
+        {"name": e.name, "here": models.installed(e.name) is not None, "summary": e.summary}
+        | {"licence": e.licence, "size": e.size, "default": e.name == models.DEFAULT}
+        for e in models.catalogue().values()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        here = "here" if row["here"] else "not here"
+        mark = " (default)" if row["default"] else ""
+        click.echo(
+            f"{row['name']}{mark}  {here}  {row['size'] / 1e6:.1f} MB  {row['licence']}  "
+            f"{row['summary']}"
+        )
+    click.echo(f"folder: {models.models_folder()}")
+
+
+@group.command("show")
+@click.argument("name")
+@options.as_json
+def show(name: str, as_json: bool) -> None:
+    """Show a model's source, licence, hashes and measured thresholds; check the file here.
+
+    Example:  groove models show campplus-zh-en
+    """
+    from groove import models
+
+    entry, record = models.entry(name), models.installed(name)
+    sound = models.verify_installed(name) if record else None
+    if as_json:
+        values = {"catalogue": asdict(entry), "installed": record and asdict(record)}
+        click.echo(json.dumps(values | {"hash_matches": sound}, ensure_ascii=False))
+        sys.exit(2 if sound is False else 0)
+    lines = {
+        "name": entry.name,
+        "what": entry.summary,
+        "licence": entry.licence,
+        "credit": entry.credit,
+        "page": entry.page,
+        "checkpoint": f"{entry.checkpoint}, {entry.size} bytes",
+        "SHA-256": entry.sha256,
+        "here": "no" if record is None else str(models.model_path(name)),
+    }
+    if record:
+        verdict = "as pulled" if sound else "NOT what was pulled: run  groove models pull again"
+        lines |= {
+            "file": f"{record.size} bytes, SHA-256 {record.sha256}, {verdict}",
+            "fetched": f"from {record.fetched_from}, converted with {record.converted_with}",
+        }
+    for key, value in lines.items():
+        click.echo(f"{key:<11} {value}")
+    for table in entry.card.get("thresholds", []):
+        click.echo(f"thresholds  at {table['speech_s']:.1f} s of speech, {table['measured_on']}")
+        for row in table["rows"]:
+            click.echo(f"            {_row(row)}")
+    sys.exit(2 if sound is False else 0)
+
+
+@group.command("pull")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Fetch and convert even if it is here.")
+def pull(name: str, force: bool) -> None:
+    """Fetch a model once and convert it; needs the train extra, later use does not.
+
+    Example:  groove models pull campplus-zh-en
+    """
+    from groove.pull import pull as pull_model
+
+    path = pull_model(name, force=force, progress=_progress if sys.stderr.isatty() else None)
+    click.echo(str(path))
+
+
+def _row(row: dict[str, float]) -> str:
+    if row["threshold"] is None:
+        return f"false matches {row['fmr']:g}: not measurable ({row['n_nontarget']} pairs)"
+    return (
+        f"false matches {row['fmr']:g}: threshold {row['threshold']:.4f}, false non-matches "
+        f"{row['fnmr']:.4f}"
+    )
+
+
+def _progress(what: str, done: int, total: int) -> None:
+    share = f" {100 * done // total} %" if total else " ..."
+    end = "\n" if total and done == total else ""
+    sys.stderr.write(f"\r\033[K{what}{share}{end}")
+    sys.stderr.flush()

@@ -1,0 +1,17 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import click
+
+model = click.option(
+    "--model", metavar="NAME|PATH", help="A name from `groove models list`, or a model file."
+)
+num_crops = click.option(
+    "--num-crops", "--num_crops", type=int, help="Average so many evenly spaced crops."
+)
+crop_sec = click.option("--crop-sec", "--crop_sec", type=float, help="Seconds of a crop.")
+channel = click.option(
+    "--channel", type=int, help="Use this channel (1 is the first); by default all are mixed down."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -1,0 +1,1 @@
+"""The torch wing: networks, importers, export. Nothing outside imports it at module level."""

@@ -1,0 +1,1 @@
+"""Networks: frames [B, T, M] -> embedding [B, D]; plain modules with plain arguments."""

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from groove.card import ModelCard, ThresholdTable
+from groove.errors import CardError, SettingsError
+from groove.fbank import FbankConfig
+from tests.fakes import fake_card
+
+
+def test_a_card_survives_json_and_the_text_is_stable() -> None:
+    card = fake_card()
+    text = card.to_json()
+    again = ModelCard.from_json(text)
+    assert replace(again, front_end_hash="") == card
+    assert again.to_json() == text
+
+
+def test_an_unknown_version_is_refused_with_both_versions() -> None:
+    values = json.loads(fake_card().to_json()) | {"card_version": 99}
+    with pytest.raises(CardError, match="version 99, this Groove reads 1; update Groove"):
+        ModelCard.from_json(json.dumps(values))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"card_version": 1}', "{"])
+def test_a_damaged_card_is_refused(text: str) -> None:
+    with pytest.raises(CardError):
+        ModelCard.from_json(text)
+
+
+def test_unknown_and_missing_fields_are_named() -> None:
+    values = json.loads(fake_card().to_json())
+    values["embeding_size"] = values.pop("embedding_size")
+    with pytest.raises(CardError, match=r"unknown fields \['embeding_size'\].*embedding_size"):
+        ModelCard.from_json(json.dumps(values))
+
+
+def test_a_front_end_edited_by_hand_is_noticed() -> None:
+    values = json.loads(fake_card().to_json())
+    values["fbank"]["window"] = "hamming"
+    with pytest.raises(CardError, match="edited by hand"):
+        ModelCard.from_json(json.dumps(values))
+
+
+def test_every_front_end_setting_changes_the_hash() -> None:
+    base = FbankConfig()
+    changes = {
+        "sample_rate": 8000,
+        "n_mels": 40,
+        "frame_length_ms": 32.0,
+        "frame_shift_ms": 5.0,
+        "window": "hamming",
+        "preemphasis": 0.9,
+        "low_freq_hz": 0.0,
+        "high_freq_hz": -400.0,
+        "remove_dc": False,
+        "snip_edges": False,
+        "min_rms": 0.04,
+        "sample_scale": 1.0,
+        "log_floor": 1e-10,
+        "subtract_mean": False,
+    }
+    assert set(changes) == set(base.to_dict())
+    hashes = {replace(base, **{name: value}).hash for name, value in changes.items()}
+    assert len(hashes | {base.hash}) == len(changes) + 1
+
+
+def test_the_row_is_the_largest_measured_rate_that_keeps_the_promise() -> None:
+    (table,) = fake_card().thresholds
+    assert table.row_for(0.01).threshold == 0.90
+    assert table.row_for(0.02).threshold == 0.90
+    assert table.row_for(0.5).threshold == 0.80
+
+
+@pytest.mark.parametrize("fmr", [0.0, 1.0, -1.0, float("nan"), 0.001])
+def test_a_rate_that_was_not_measured_is_refused(fmr: float) -> None:
+    (table,) = fake_card().thresholds
+    with pytest.raises(SettingsError):
+        table.row_for(fmr)
+
+
+def test_the_table_is_chosen_by_the_shorter_side() -> None:
+    rows = fake_card().thresholds[0].rows
+    tables = tuple(ThresholdTable(s, f"at {s}", rows) for s in (3.0, 0.5, 1.5))
+    card = fake_card(thresholds=tables)
+    chosen = {s: card.table_for(s).speech_s for s in (0.1, 0.5, 0.6, 1.5, 1.6, 60.0)}  # type: ignore[union-attr]
+    assert chosen == {0.1: 0.5, 0.5: 0.5, 0.6: 1.5, 1.5: 1.5, 1.6: 3.0, 60.0: 3.0}
+    assert fake_card(thresholds=()).table_for(1.0) is None
+
+
+def test_crops_and_their_length_go_together() -> None:
+    with pytest.raises(CardError, match="go together"):
+        fake_card(num_crops=3)

@@ -1,0 +1,99 @@
+"""The manual is tested: both languages hold the same commands, and the commands exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from groove.cli import app
+from groove.models import catalogue
+from groove.version import VERSION
+from tests.conftest import ROOT
+
+READMES = ("README.md", "README_ch.md")
+
+
+def code_lines(name: str) -> list[str]:
+    """Every line inside a code block, without comments and the words beside the arrows."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 5
+    lines = [line.split("#")[0].rstrip() for block in blocks for line in block.splitlines()]
+    return [re.sub(r"^(groove/\S+).*", r"\1", line) for line in lines]
+
+
+def commands(name: str) -> list[list[str]]:
+    """The `groove` commands of a document, as argument lists."""
+    lines = [line.removeprefix("$ ") for line in code_lines(name)]
+    lines = [line.removeprefix(".venv/bin/").removeprefix(".venv-train/bin/") for line in lines]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("groove ")]
+
+
+def test_both_readmes_hold_the_same_commands_in_the_same_order() -> None:
+    english, chinese = map(code_lines, READMES)
+    assert english == chinese
+
+
+def test_both_readmes_hold_the_same_numbers() -> None:
+    tables = [
+        re.findall(r"^\|.*\|$", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for name in READMES
+    ]
+    numbers = [re.findall(r"\d+(?:\.\d+)?", " ".join(table)) for table in tables]
+    assert numbers[0] == numbers[1] and len(numbers[0]) > 5
+
+
+def test_no_placeholder_is_left() -> None:
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        assert "@@" not in path.read_text(encoding="utf-8"), path
+
+
+def test_every_command_is_in_the_manual_and_has_help_with_an_example() -> None:
+    words = {" ".join(c[:2]) if c[0] == "models" else c[0] for c in commands("README.md")}
+    found = {}
+    for name, command in app.commands.items():
+        for sub, inner in getattr(command, "commands", {"": command}).items():
+            found[f"{name} {sub}".strip()] = inner.help or ""
+    assert set(found) == words
+    for name, text in found.items():
+        assert "Example:  groove" in text, name
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_options_in_the_manual_exist(name: str) -> None:
+    for arguments in commands(name):
+        command = app
+        while hasattr(command, "commands"):
+            command = command.commands[arguments.pop(0)]  # type: ignore[attr-defined]
+        known = {flag for parameter in command.params for flag in parameter.opts}
+        assert {a for a in arguments if a.startswith("--")} <= known, arguments
+
+
+def test_the_kinds_in_the_manual_are_the_importers() -> None:
+    importers = pytest.importorskip("groove.training.importers", exc_type=ImportError)
+    for name in READMES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert all(f"`{kind}`" in text for kind in importers.KINDS)
+    assert {entry.kind for entry in catalogue().values()} <= set(importers.KINDS)
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_changelog_knows_this_version() -> None:
+    assert f"## [{VERSION}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_command_starts_and_shows_its_version() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "groove", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == VERSION

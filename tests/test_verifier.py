@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from groove.audio import SAMPLE_RATE
+from groove.card import ThresholdTable
+from groove.cli.compare import text, to_json
+from groove.errors import SettingsError
+from groove.verifier import Verifier
+from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
+from tests.fakes import FakeEncoder
+
+SILENCE = (np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
+
+
+def test_the_score_is_the_cosine_and_the_decision_follows_the_threshold() -> None:
+    encoder = FakeEncoder()
+    comparison = Verifier(encoder).compare(VOICE_A, VOICE_B)
+    a, b = (Verifier(encoder).embedder.embed(v).astype(np.float64) for v in (VOICE_A, VOICE_B))
+    assert comparison.score == pytest.approx(float(a @ b), abs=1e-6)
+    score = comparison.score
+    assert score is not None
+    # accept if score >= threshold: equality accepts
+    assert Verifier(encoder, threshold=score).compare(VOICE_A, VOICE_B).decision == "same"
+    above = math.nextafter(score, 2.0)
+    assert Verifier(encoder, threshold=above).compare(VOICE_A, VOICE_B).decision == "different"
+
+
+def test_the_order_does_not_matter_to_the_last_bit() -> None:
+    verifier = Verifier(FakeEncoder())
+    there, back = verifier.compare(VOICE_A, VOICE_B), verifier.compare(VOICE_B, VOICE_A)
+    assert (there.score, there.llr, there.probability) == (back.score, back.llr, back.probability)
+
+
+def test_silence_never_matches_not_even_itself() -> None:
+    comparison = Verifier(FakeEncoder()).compare(SILENCE, SILENCE)
+    assert comparison.decision == "undecided"
+    assert (comparison.score, comparison.llr, comparison.probability) == (None, None, None)
+    assert not comparison.accepted
+    assert "no_speech" in {w.code for w in comparison.warnings}
+    one_side = Verifier(FakeEncoder(), threshold=-1.0).compare(VOICE_A, SILENCE)
+    assert one_side.decision == "undecided"
+
+
+def test_the_probability_takes_the_shorter_side_into_account() -> None:
+    encoder = FakeEncoder()
+    verifier = Verifier(encoder)
+    comparison = verifier.compare(VOICE_A, VOICE_A2)
+    shorter = min(comparison.a.speech.speech_s, comparison.b.speech.speech_s)
+    calibration = encoder.card.calibration
+    assert calibration is not None and comparison.score is not None
+    q = math.log(shorter)
+    llr = (20 + 2 * q) * comparison.score - q - 17
+    assert comparison.llr == pytest.approx(llr, abs=1e-4)
+    assert comparison.probability == pytest.approx(1 / (1 + math.exp(-llr)), rel=1e-6)
+
+
+def test_the_rule_behind_the_threshold_is_told() -> None:
+    comparison = Verifier(FakeEncoder()).compare(VOICE_A, VOICE_B)
+    assert comparison.threshold == 0.90
+    assert "at most 1 % false matches: 100 of 10,000 pairs" in comparison.rule
+    assert Verifier(FakeEncoder(), fmr=0.1).compare(VOICE_A, VOICE_B).threshold == 0.80
+    given = Verifier(FakeEncoder(), threshold=0.5).compare(VOICE_A, VOICE_B)
+    assert given.rule == "the threshold that you gave"
+
+
+def test_other_crops_than_the_cards_are_marked_as_not_measured() -> None:
+    comparison = Verifier(FakeEncoder(), crop_sec=1.0).compare(VOICE_A, VOICE_B)
+    assert "not measured for these settings" in comparison.rule
+    assert "settings" in {w.code for w in comparison.warnings}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"fmr": 0.001}, "smallest measured: 0.005"),
+        ({"fmr": 0.0}, "between 0 and 1"),
+        ({"fmr": 0.01, "threshold": 0.5}, "not both"),
+        ({"threshold": 1.5}, "between -1 and 1"),
+        ({"threshold": float("nan")}, "between -1 and 1"),
+    ],
+)
+def test_promises_that_cannot_be_kept_are_refused_before_listening(
+    settings: dict[str, float], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Verifier(FakeEncoder(), **settings)  # type: ignore[arg-type]
+
+
+def test_a_card_without_thresholds_needs_one_given() -> None:
+    bare = FakeEncoder(thresholds=(), calibration=None)
+    with pytest.raises(SettingsError, match="no measured thresholds; give --threshold"):
+        Verifier(bare)
+    comparison = Verifier(bare, threshold=0.0).compare(VOICE_A, VOICE_B)
+    assert comparison.decision == "same" and comparison.probability is None
+    assert "uncalibrated" in {w.code for w in comparison.warnings}
+
+
+def test_json_has_the_promised_keys_and_plain_values() -> None:
+    for other in (VOICE_B, SILENCE):
+        values = json.loads(json.dumps(to_json(Verifier(FakeEncoder()).compare(VOICE_A, other))))
+        wanted = ["score", "threshold", "decision", "probability"]
+        wanted += ["llr", "warnings", "model", "seconds"]
+        assert list(values)[: len(wanted)] == wanted
+        assert {"rule", "a", "b"} <= set(values)
+
+
+def test_the_text_says_everything_that_a_decision_needs() -> None:
+    shown = text(Verifier(FakeEncoder()).compare(VOICE_A, VOICE_B))
+    for word in ("decision", "score", "threshold", "probability", "model", "warning", "of speech"):
+        assert word in shown
+    undecided = text(Verifier(FakeEncoder()).compare(VOICE_A, SILENCE))
+    assert "undecided" in undecided and "none" in undecided
+
+
+def test_a_rate_that_one_table_did_not_measure_is_refused() -> None:
+    """Which table is used is known only after listening, so all must hold the row."""
+    (table,) = FakeEncoder().card.thresholds
+    fewer = ThresholdTable(9.0, "fewer trials", table.rows[:1])
+    with pytest.raises(SettingsError, match="smallest measured: 0.1"):
+        Verifier(FakeEncoder(thresholds=(table, fewer)))
+    assert Verifier(FakeEncoder(thresholds=(table, fewer)), fmr=0.1)
