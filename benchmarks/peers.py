@@ -4,8 +4,8 @@ python benchmarks/peers.py --model campplus-zh-en --peers-python PYTHON --groove
     --checkpoint campplus_cn_en_common.pt A.wav B.wav
 
 PYTHON: one environment with the peers' packages (requirements/bench-peers.txt), one with Groove's
-base install. Cold runs are whole processes, alternated (A B C D A B C D ...), so that a noisy machine
-is noisy for all of them; steady runs embed the same utterance in one process each.
+base install. Cold runs are whole processes, alternated (A B C D A B C D ...), so that a noisy
+machine is noisy for all of them; steady runs embed the same utterance in one process each.
 """
 
 from __future__ import annotations
