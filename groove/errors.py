@@ -84,6 +84,10 @@ class SettingsError(GrooveError):
     """An option has a value that cannot be honoured."""
 
 
+class TrainingError(GrooveError):
+    """A training run cannot go on; the message says what was saved and how to go on."""
+
+
 class MissingExtra(GrooveError):
     """An optional part of Groove is not installed."""
 
