@@ -157,6 +157,7 @@ class RunConfig:
     log_every: int = 20  # steps between lines of the log
     average: int = 0  # at the end, also the mean of the last n epochs' weights
     tensorboard: bool = True
+    curves: bool = True  # draw curves.png after every epoch; needs matplotlib
     memory_cap_gb: float = 0.0  # refuse to use more of the GPU than this; 0: all of it
 
     def __post_init__(self) -> None:

@@ -29,7 +29,8 @@ def draw_curves(log: Path, out: Path) -> None:
     except ImportError as error:
         raise MissingExtra("curves.png", "plots", str(error)) from None
     lines = read_log(log)
-    figure = Figure(figsize=(10, 7), layout="constrained")
+    figure = Figure(figsize=(10, 7), dpi=80)
+    figure.subplots_adjust(0.07, 0.07, 0.97, 0.94, 0.2, 0.3)
     for axes, (kind, key, title) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
         points = [(line["step"], line[key]) for line in lines if _has(line, kind, key)]
         axes.set_title(title)

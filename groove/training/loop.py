@@ -107,7 +107,7 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
                 if run.place.is_first:
                     _epoch_path(run, progress.epoch - config.train.average).unlink(missing_ok=True)
             run.keep(last)
-            if run.place.is_first:
+            if run.place.is_first and config.train.curves:
                 _draw(run)
             run.meter.restart()
 

@@ -28,6 +28,7 @@ MAY_CHANGE = {
     "train.log_every",
     "train.average",
     "train.tensorboard",
+    "train.curves",
     "train.device",
     "train.compile",
     "train.memory_cap_gb",
