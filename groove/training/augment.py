@@ -22,6 +22,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from groove.audio.soundfiles import OPUS_LEAST, OPUS_MOST
 from groove.errors import SettingsError
 from groove.training.codecs import CODECS, apply_codec
 from groove.training.noises import NoiseBank, babble, mix
@@ -66,6 +67,11 @@ class AugmentConfig:
         unknown = sorted(set(self.codecs) - set(CODECS))
         if unknown or (self.codec_probability > 0 and not self.codecs):
             raise SettingsError(f"augment.codecs is {self.codecs!r}; wanted some of {CODECS}")
+        if not OPUS_LEAST <= self.opus_bits_per_s[0] <= self.opus_bits_per_s[1] <= OPUS_MOST:
+            raise SettingsError(
+                f"augment.opus_bits_per_s is {self.opus_bits_per_s}; "
+                f"wanted {OPUS_LEAST} to {OPUS_MOST}"
+            )
         if self.babble_voices[0] < 1:
             raise SettingsError(f"augment.babble_voices is {self.babble_voices}; wanted 1 or more")
         if self.noise_probability > 0 and not self.noise_folders:

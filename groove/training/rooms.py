@@ -35,6 +35,7 @@ from groove.training.signals import fast_length, power
 SOUND_SPEED = 343.0  # m/s, in air at 20 degrees
 LONGEST_S = 1.0  # of an impulse response; what comes later is cut off
 KEPT_DB = 60.0  # so far below the whole energy a tail is no longer worth its transform
+MOST_KEPT = 2000  # responses that a process keeps, 128 MB at most; others are read each time
 N_SIMULATED = 64  # rooms where no number is asked for
 WALL_GAP_M = 0.4  # of source and microphone to a wall
 
@@ -125,9 +126,12 @@ class RoomFolder:
         Raises:
             SettingsError: the file cannot be read, or is silent.
         """
-        if i not in self._kept:
-            self._kept[i] = trimmed(_read_response(self._paths[i]))
-        return self._kept[i]
+        if i in self._kept:
+            return self._kept[i]
+        response = trimmed(_read_response(self._paths[i]))
+        if len(self._kept) < MOST_KEPT:
+            self._kept[i] = response
+        return response
 
 
 def draw_room(rng: np.random.Generator, t60_s: tuple[float, float]) -> Room:
