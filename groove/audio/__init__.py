@@ -21,6 +21,7 @@ caf, NIST sphere, voc, ircam, avr, svx, paf and pvf; mp4, m4a, aac, amr, wma, we
 need the ``formats`` extra or an ``ffmpeg`` on the PATH.
 """
 
+from groove.audio.probing import probe_audio
 from groove.audio.stream import SAMPLE_RATE, AudioSource, AudioStream, open_audio, read_audio
 
-__all__ = ["SAMPLE_RATE", "AudioSource", "AudioStream", "open_audio", "read_audio"]
+__all__ = ["SAMPLE_RATE", "AudioSource", "AudioStream", "open_audio", "probe_audio", "read_audio"]
