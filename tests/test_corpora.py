@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from groove.corpora import cnceleb
+from groove.corpora import archives, cnceleb
 from groove.corpora.cnceleb import parse_name, read_cnceleb
 from groove.corpora.files import resolve_audio
 from groove.corpora.folder import read_folder
@@ -175,6 +175,22 @@ def test_the_order_of_the_file_system_does_not_matter(
     with reversed_listing(monkeypatch):
         assert read_cnceleb(*roots) == usual
         assert read_folder(roots[0] / "data") == usual_folder
+
+
+def test_archives_are_compared_with_their_published_md5(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sum of "abc" is RFC 1321's; the real archives are 90 GB."""
+    abc = "900150983cd24fb0d6963f7d28e17f72"
+    monkeypatch.setitem(archives.MD5, "cn-celeb2_v2.tar.gz", abc)
+    for piece, content in (("aa", b"a"), ("ab", b"b"), ("ac", b"c")):
+        (tmp_path / f"cn-celeb2_v2.tar.gz{piece}").write_bytes(content)
+    read: list[int] = []
+    (missing,) = archives.check_archives(archives.find_archives(tmp_path), read.append)
+    assert missing.startswith("cn-celeb_v2.tar.gz: not there") and sum(read) == 3
+    (tmp_path / "cn-celeb_v2.tar.gz").write_bytes(b"abc")
+    (wrong,) = archives.check_archives(archives.find_archives(tmp_path))
+    assert f"cn-celeb_v2.tar.gz: MD5 {abc}, published 7ab1b214" in wrong
 
 
 def test_a_tree_of_speakers_is_read_at_any_depth(tmp_path: Path) -> None:

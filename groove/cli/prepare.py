@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +100,15 @@ def _shared(join_s: float) -> Callable[[Callable[..., None]], Callable[..., None
     "--root", required=True, type=click.Path(path_type=Path), help="The folder CN-Celeb_flac."
 )
 @click.option("--root2", type=click.Path(path_type=Path), help="The folder CN-Celeb2_flac.")
+@click.option(
+    "--archives",
+    type=click.Path(path_type=Path),
+    help="Check the MD5 of the archives in this folder as well.",
+)
 @_shared(join_s=5.0)
-def cnceleb(root: Path, root2: Path | None, out: Path, **settings: Any) -> None:
+def cnceleb(
+    root: Path, root2: Path | None, archives: Path | None, out: Path, **settings: Any
+) -> None:
     """Prepare CN-Celeb 1 and 2; the 200 evaluation speakers are kept out by the corpus's lists.
 
     Without --root2 it is CN-Celeb1 alone.
@@ -110,7 +118,10 @@ def cnceleb(root: Path, root2: Path | None, out: Path, **settings: Any) -> None:
     from groove.corpora.cnceleb import read_cnceleb
 
     _check(settings["features"])
-    _prepare(read_cnceleb(root, root2), out, **settings)
+    corpus = read_cnceleb(root, root2)
+    if archives is not None:
+        corpus = replace(corpus, warnings=(*corpus.warnings, *_check_archives(archives)))
+    _prepare(corpus, out, **settings)
 
 
 @group.command("folder")
@@ -138,6 +149,15 @@ def folder(root: Path, speaker_depth: int, out: Path, **settings: Any) -> None:
     _prepare(read_folder(root, speaker_depth=speaker_depth), out, **settings)
 
 
+def _check_archives(folder: Path) -> list[str]:
+    from groove.corpora.archives import check_archives, find_archives
+
+    found = find_archives(folder)
+    n_bytes = sum(path.stat().st_size for paths in found.values() for path in paths)
+    with _bar("checking archives", n_bytes) as advance:
+        return check_archives(found, advance)
+
+
 def _check(features: str) -> None:
     if features != "none" and importlib.util.find_spec("torch") is None:
         raise MissingExtra(
@@ -162,6 +182,7 @@ def _prepare(
     click.echo(f"{corpus.name}: {len(corpus.files):,} files to prepare", err=True)
     plan = plan_corpus(corpus, out, Options(**settings), workers=workers, progress=_bar)
     plan, stored = _store(plan, out, features, workers)
+    click.echo("writing the lists", err=True)
     report = report_of(plan, stored)
     write_lists_of(plan, report, out)
     if as_json:
