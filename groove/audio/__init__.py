@@ -23,6 +23,7 @@ caf, NIST sphere, voc, ircam, avr, svx, paf and pvf; mp4, m4a, aac, amr, wma, we
 need the ``formats`` extra or an ``ffmpeg`` on the PATH.
 """
 
+from groove.audio.probing import probe_audio
 from groove.audio.resampling import change_speed
 from groove.audio.soundfiles import through_opus
 from groove.audio.stream import (
@@ -40,6 +41,7 @@ __all__ = [
     "AudioStream",
     "change_speed",
     "open_audio",
+    "probe_audio",
     "read_audio",
     "read_span",
     "through_opus",

@@ -91,6 +91,11 @@ class SoundFileReader:
         if n_read < self._promised < UNKNOWN_LENGTH:
             raise self._damaged(n_read, None)
 
+    @property
+    def promised_frames(self) -> int | None:
+        """Frames that the header states; None where it says nothing dependable."""
+        return self._promised if self._promised < UNKNOWN_LENGTH else None
+
     def close(self) -> None:
         """Close libsndfile's side; the bytes belong to the caller."""
         self._file.close()

@@ -181,6 +181,12 @@ class AudioStream:
         return getattr(self._reader, "n_stated", 0) / self._reader.sample_rate
 
     @property
+    def promised_s(self) -> float | None:
+        """Seconds that the header states; None where it says nothing dependable (mp3, ogg)."""
+        n_frames: int | None = getattr(self._reader, "promised_frames", None)
+        return None if n_frames is None else n_frames / self._reader.sample_rate
+
+    @property
     def clipped_fraction(self) -> float:
         """Share of clipped samples so far, in [0, 1].
 

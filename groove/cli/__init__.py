@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from groove.cli import bench, compare, embed, importing, models, train
+from groove.cli import bench, compare, embed, importing, models, prepare, train
 from groove.errors import GrooveError
 from groove.version import VERSION
 
@@ -28,6 +28,7 @@ def app(debug: bool) -> None:
 for command in (
     compare.command,
     embed.command,
+    prepare.group,
     train.command,
     importing.command,
     models.group,
