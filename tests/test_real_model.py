@@ -56,6 +56,20 @@ def test_what_is_installed_is_what_was_pulled_with_the_catalogues_card() -> None
     assert card.calibration.to_dict() == entry.card["calibration"]
 
 
+def test_the_imported_weights_say_what_they_say_in_their_authors_network() -> None:
+    """Frames of kaldi-native-fbank in FunASR's CAMPPlus; tests/data/backbones/make_golden.py."""
+    golden = json.loads((ROOT / "tests/data/backbones" / f"{NAME}.json").read_text("utf-8"))
+    assert golden["sha256"] == models.entry(NAME).sha256
+    encoder, voice = groove.open_encoder(NAME, threads=1), read_audio(VOICE_A)
+    wanted = np.array(golden["embeddings"])
+    for seconds, theirs in zip((5.0, 0.73), wanted, strict=True):
+        cut = voice[: round(seconds * SAMPLE_RATE)]
+        level = 0.08 / np.sqrt(np.mean(cut.astype(np.float64) ** 2))
+        ours = encoder((cut * np.float32(level))[None])[0].astype(np.float64)
+        assert ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs) >= 0.9999
+    assert np.abs(np.corrcoef(wanted)[0, 1]) < 0.99  # the two cuts are not one
+
+
 @pytest.mark.speech
 def test_speakers_of_the_evaluation_pool_are_told_apart(
     verifier: groove.Verifier, eval_rows: list[dict[str, str]]

@@ -7,6 +7,7 @@ every error, with one line on standard error; ``--debug`` anywhere shows the tra
 from __future__ import annotations
 
 import sys
+import traceback
 
 import click
 
@@ -43,10 +44,11 @@ def main() -> None:
     try:
         app([a for a in sys.argv[1:] if a != "--debug"], prog_name="groove")
     except (GrooveError, OSError) as error:
-        if debug:
-            raise
         if isinstance(error, BrokenPipeError):  # the reader of a pipe has left
             sys.stderr.close()
             sys.exit(141)
-        click.echo(f"groove: {error}", err=True)
+        click.echo(traceback.format_exc() if debug else f"groove: {error}", err=True)
+        sys.exit(2)
+    except Exception:  # a fault of ours: Python's own status, 1, would mean "different voices"
+        click.echo(traceback.format_exc(), err=True)
         sys.exit(2)
