@@ -42,7 +42,15 @@ def main() -> None:
     """Run the command and turn errors into one line and exit status 2."""
     debug = "--debug" in sys.argv
     try:
-        app([a for a in sys.argv[1:] if a != "--debug"], prog_name="groove")
+        app([a for a in sys.argv[1:] if a != "--debug"], prog_name="groove", standalone_mode=False)
+    except click.exceptions.Exit as asked:
+        sys.exit(asked.exit_code)
+    except click.ClickException as error:  # a wrong option: click's own words, status 2
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:  # Ctrl-C, not click's status 1, which would mean "different voices"
+        click.echo("groove: interrupted", err=True)
+        sys.exit(130)
     except (GrooveError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # the reader of a pipe has left
             sys.stderr.close()
