@@ -11,7 +11,7 @@ import traceback
 
 import click
 
-from groove.cli import bench, compare, embed, importing, models
+from groove.cli import bench, compare, embed, importing, models, prepare, train
 from groove.errors import GrooveError
 from groove.version import VERSION
 
@@ -26,7 +26,15 @@ def app(debug: bool) -> None:
     """
 
 
-for command in (compare.command, embed.command, importing.command, models.group, bench.command):
+for command in (
+    compare.command,
+    embed.command,
+    prepare.group,
+    train.command,
+    importing.command,
+    models.group,
+    bench.command,
+):
     app.add_command(command)
 
 
