@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from groove.bulk import AUDIO_SUFFIXES
+from groove.corpora.files import AUDIO_SUFFIXES
 from groove.errors import SettingsError
 
 KINDS = ("noise", "music", "speech")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import resource
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ torch = pytest.importorskip("torch")
 
 from groove.errors import GrooveError, SettingsError, TrainingError, UnreadableAudio  # noqa: E402
 from groove.manifest import read_manifest, write_manifest  # noqa: E402
-from groove.training.checkpoint import load, load_encoder  # noqa: E402
+from groove.training import loop  # noqa: E402
+from groove.training.checkpoint import load, load_encoder, save  # noqa: E402
+from groove.training.config import TrainConfig  # noqa: E402
 from groove.training.loop import train  # noqa: E402
+from groove.training.run import Run  # noqa: E402
 from groove.training.runlog import read_log  # noqa: E402
-from groove.training.typed import plain  # noqa: E402
-from tests.conftest import ROOT  # noqa: E402
 from tests.training.tiny import config, curve, write_corpus  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -37,7 +39,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    assert train(config(corpus, out, train={"average": 2})) == out / "best.pt"
+    assert train(config(corpus, out, train={"average": 2, "curves": True})) == out / "best.pt"
     return out
 
 
@@ -76,50 +78,37 @@ def test_the_same_seed_gives_the_same_run_whatever_the_number_of_workers(
     assert curve(tmp_path / "out") == curve(whole)
 
 
-RUN = """
-import json, os, signal, sys
-from groove.training import run
-from groove.training.config import TrainConfig
-from groove.training.loop import train
-from groove.training.typed import from_mapping
-from groove.errors import GrooveError
-values, number, at = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-from groove.training import loop
-take = loop.take_step
-def take_and_die(state, *rest):
-    taken = take(state, *rest)
-    if state.progress.step == at:
-        os.kill(os.getpid(), number)
-    return taken
-loop.take_step = take_and_die
-try:
-    train(from_mapping(TrainConfig, values))
-except GrooveError as error:
-    sys.exit(str(error))
-"""
+Patch = pytest.MonkeyPatch
 
 
-def run_and_signal(config: Any, number: int, at: int) -> subprocess.CompletedProcess[str]:
-    """Run in a process of its own, which gets a signal right after step ``at``."""
-    arguments = [json.dumps(plain(config)), str(number), str(at)]
-    return subprocess.run(
-        [sys.executable, "-c", RUN, *arguments], cwd=ROOT, capture_output=True, text=True
-    )
+def signal_after(step: int, number: int, patch: Patch) -> None:
+    """Send this process a signal right after a step was taken."""
+    take = loop.take_step
+
+    def take_and_signal(run: Run, *rest: Any) -> Any:
+        taken = take(run, *rest)
+        if run.progress.step == step:
+            os.kill(os.getpid(), number)
+        return taken
+
+    patch.setattr(loop, "take_step", take_and_signal)
 
 
-@pytest.mark.parametrize(("number", "at"), [(signal.SIGKILL, 5), (signal.SIGTERM, 6)])
-def test_a_run_that_was_killed_goes_on_to_the_same_numbers_bit_for_bit(
-    whole: Path, corpus: Path, tmp_path: Path, number: int, at: int
-) -> None:
-    out = tmp_path / "out"
-    done = run_and_signal(config(corpus, out, train={"average": 2}), number, at)
-    assert done.returncode == (-9 if number == signal.SIGKILL else 1), done.stderr
-    if number == signal.SIGTERM:
-        assert "stopped by SIGTERM after step 6" in done.stderr and "resume=true" in done.stderr
-    # Killed after step 5 the newest state is that of step 4, the end of the first epoch.
-    assert load(out / "last.pt").progress["step"] == (4 if number == signal.SIGKILL else 6)
-    train(config(corpus, out, resume=True, train={"average": 2}))
-    assert curve(out) == curve(whole)
+def killed_after(step: int, settings: TrainConfig) -> None:
+    """Train in a process of its own that is killed right after a step."""
+
+    def work() -> None:
+        torch.set_num_threads(1)
+        signal_after(step, signal.SIGKILL, Patch())
+        train(settings)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join(timeout=300)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def assert_same_state(out: Path, whole: Path) -> None:
     ours, theirs = (load(folder / "last.pt") for folder in (out, whole))
     for part in ("model", "head", "rng"):
         for name, value in getattr(theirs, part).items():
@@ -132,18 +121,32 @@ def test_a_run_that_was_killed_goes_on_to_the_same_numbers_bit_for_bit(
     )
 
 
-def test_killed_in_the_middle_of_an_epoch_it_goes_on_in_the_middle(
-    whole: Path, corpus: Path, tmp_path: Path
+@pytest.mark.parametrize(("kill", "saved"), [(5, (1, 0, 4)), (3, (0, 2, 2))])
+def test_a_killed_run_goes_on_to_the_same_numbers_bit_for_bit(
+    whole: Path, corpus: Path, tmp_path: Path, kill: int, saved: tuple[int, int, int]
+) -> None:
+    """Once from the end of an epoch, once from the middle."""
+    out, often = tmp_path / "out", {"average": 2, "save_every": 2}
+    killed_after(kill, config(corpus, out, train=often))
+    found = load(out / "last.pt").progress
+    assert (found["epoch"], found["batch"], found["step"]) == saved
+    train(config(corpus, out, resume=True, train=often))
+    assert curve(out) == curve(whole)
+    assert_same_state(out, whole)
+
+
+def test_sigterm_saves_and_says_how_to_go_on(
+    whole: Path, corpus: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     out = tmp_path / "out"
-    run_and_signal(config(corpus, out, train={"average": 2}), signal.SIGKILL, 3)
-    assert not (out / "last.pt").exists()  # step 3 was not saved yet when it died
-    shutil.rmtree(out)
-    run_and_signal(config(corpus, out, train={"average": 2, "save_every": 2}), signal.SIGKILL, 3)
-    saved = load(out / "last.pt").progress
-    assert (saved["epoch"], saved["batch"], saved["step"]) == (0, 2, 2)
+    with monkeypatch.context() as patch:
+        signal_after(6, signal.SIGTERM, patch)
+        with pytest.raises(TrainingError, match="stopped by SIGTERM after step 6.*resume=true"):
+            train(config(corpus, out, train={"average": 2}))
+    assert load(out / "last.pt").progress["step"] == 6
     train(config(corpus, out, resume=True, train={"average": 2}))
     assert curve(out) == curve(whole)
+    assert_same_state(out, whole)
 
 
 def test_a_run_is_not_overwritten_nor_continued_as_another(whole: Path, corpus: Path) -> None:
@@ -165,19 +168,18 @@ def test_a_finished_run_that_is_continued_with_more_epochs_trains_those(
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_the_batch_saved(
-    corpus: Path, tmp_path: Path
+    whole: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    wild = config(
-        corpus, out, train={"lr": 100.0, "epochs": 30}, optimizer={"name": "sgd", "clip_norm": 0}
-    )
-    with pytest.raises(TrainingError, match=r"(loss|grad_norm) is (nan|inf); the batch is saved"):
-        train(wild)
+    poisoned, out = tmp_path / "poisoned.pt", tmp_path / "out"
+    healthy = load(whole / "last.pt")
+    healthy.model["linear.weight"][0, 0] = torch.nan
+    save(healthy, poisoned)
+    with pytest.raises(TrainingError, match="step 1: loss is nan; the batch is saved in .*lower"):
+        train(config(corpus, out, train={"init": str(poisoned)}))
     batch = torch.load(out / "bad_batch.pt", weights_only=True)
     assert len(batch["utterance_ids"]) == 8 == len(batch["draws"])
     assert batch["waveform"].shape[0] == 8 and batch["speaker_index"].shape == (8,)
-    if (out / "last.pt").exists():
-        assert all(v.isfinite().all() for v in load(out / "last.pt").model.values())
+    assert not (out / "last.pt").exists()
 
 
 @pytest.mark.parametrize(
@@ -228,23 +230,18 @@ def test_a_full_disk_stops_the_run_and_keeps_the_checkpoint_before(
     whole: Path, corpus: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    train(config(corpus, out, train={"average": 2, "epochs": 1}))
+    shutil.copytree(whole, out)
     before = (out / "last.pt").read_bytes()
-    (out / "curves.png").unlink()
-    code = RUN.replace("import json", "import resource, json", 1).replace(
-        "values, number", "resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, -1)); values, number"
-    )
-    values = plain(config(corpus, out, resume=True, train={"average": 2}))
-    done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(values), "0", "-1"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1 and "cannot be written" in done.stderr, done.stderr
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, limits[1]))  # acts as a full disk does
+    try:
+        with pytest.raises(TrainingError, match="cannot be written .*still there"):
+            train(config(corpus, out, resume=True, train={"average": 2, "epochs": 3}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
     assert (out / "last.pt").read_bytes() == before
-    train(config(corpus, out, resume=True, train={"average": 2}))
-    assert curve(out) == curve(whole)
 
 
 def test_half_precision_runs_and_keeps_the_scaler(corpus: Path, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def tiny(corpus: Path, out: Path, **changes: dict[str, Any]) -> dict[str, Any]:
             "log_every": 1,
             "save_every": 3,
             "tensorboard": False,
+            "curves": False,
             "out_dir": str(out),
         },
         "data": {
