@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from groove import models
+from groove import mnn_encoder, models
 from groove.encoder import Encoder, OnnxEncoder
 from groove.errors import ModelError, UnknownModel
 
@@ -18,7 +18,8 @@ def open_encoder(
     """Open a model by catalogue name or path.
 
     Args:
-        model: a name from the catalogue, or the path of a model file; None is the default model.
+        model: a name from the catalogue, or the path of a model file (``.onnx``, or ``.mnn`` with
+            its card beside it); None is the default model.
         threads: see `OnnxEncoder`.
 
     Raises:
@@ -39,4 +40,6 @@ def open_encoder(
             f"{name}: no such file, and no model of that name "
             f"(known: {', '.join(models.catalogue())})"
         )
+    if path.suffix.lower() == mnn_encoder.SUFFIX:
+        return mnn_encoder.MnnEncoder(path, threads=threads)
     return OnnxEncoder(path, threads=threads)
