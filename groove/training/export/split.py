@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from groove.card import ModelCard
 from groove.errors import ModelError
-from groove.training.encoder import EncoderModule
+from groove.training.encoder import EncoderModule, TorchEncoder
 from groove.training.export.aside import aside
+from groove.training.networks import Network, build_encoder, network_of
 
 SPLIT_FILES = ("model.pt", "head.pt", "meta.json")
 
@@ -43,6 +45,7 @@ def split(
             _reads_back(path, tensors)
         made.append(folder / name)
     meta = {
+        "network": _network(module),
         "card": json.loads(card.to_json()),
         "parts": {n: {k: list(v.shape) for k, v in t.items()} for n, t in parts.items()},
         "torch": torch.__version__,
@@ -50,6 +53,37 @@ def split(
     with aside(folder / "meta.json") as path:
         path.write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return [*made, folder / "meta.json"]
+
+
+def open_split(path: Path) -> TorchEncoder:
+    """The encoder whose parts lie in a folder.
+
+    Args:
+        path: ``model.pt``, with ``meta.json`` beside it.
+
+    Raises:
+        ModelError: a part is missing or damaged, or the network is none that Groove builds.
+    """
+    meta = path.with_name("meta.json")
+    try:
+        values = json.loads(meta.read_text(encoding="utf-8"))
+        card = ModelCard.from_json(json.dumps(values["card"]))
+        if values["network"] is None:
+            raise ModelError(f"{meta}: {card.architecture} is no network that Groove builds")
+        module = build_encoder(Network.from_dict(values["network"]), card.fbank)
+        module.load_state_dict(torch.load(path, weights_only=True))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path}: not the parts of a split export ({said})") from None
+    return TorchEncoder(module, card)
+
+
+def _network(module: EncoderModule) -> dict[str, Any] | None:
+    """Name and size for `open_split`; None for a network that `build_encoder` does not know."""
+    try:
+        return network_of(module).to_dict()
+    except ModelError:
+        return None
 
 
 def _reads_back(path: Path, tensors: dict[str, Tensor]) -> None:
