@@ -1,10 +1,10 @@
 """How fast every exported form of one model is here: one run, one table.
 
-Targets are the model files of an export folder; with torch at hand also PyTorch itself (eager and
-compiled, from the split export's ``model.pt``) and the processor's peak, measured by a matrix
-product. Each round times every target once before any is timed again, because other processes
-share most machines: what disturbs a round disturbs all, and medians of rounds compare. Load time
-and peak memory are a fresh process's.
+Targets are the model files of an export folder; with torch at hand also PyTorch itself (eager, and
+compiled where asked: that takes minutes) from the split export's ``model.pt``, and the processor's
+peak, measured by a matrix product. Each round times every target once before any is timed again,
+because other processes share most machines: what disturbs a round disturbs all, and medians of
+rounds compare. Load time and peak memory are a fresh process's.
 
     python -m groove.bench_targets OPENER PATH          what that fresh process runs
 """
@@ -39,7 +39,6 @@ SECONDS = 3.0  # of every utterance that is timed
 BATCHES = (1, 16)
 CALLS = 5  # of batch 1 in each round
 PERCENTILES = (50, 90, 99)
-COSINE_S = (1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -96,22 +95,33 @@ class TargetBench:
     timed: tuple[Timed, ...]
 
 
-def find_targets(folder: Path, *, with_torch: bool = True) -> list[Target]:
-    """The files of an export folder, float32 first.
+def find_targets(folder: Path, *, compiled: bool = False) -> list[Target]:
+    """The files of an export folder, PyTorch first.
+
+    Args:
+        folder: what ``groove export`` wrote to.
+        compiled: also torch.compile.
 
     Raises:
-        SettingsError: there is no model file in it.
+        SettingsError: there is no model file in it; or ``compiled`` without ``model.pt`` or torch.
     """
-    found = [*sorted(folder.glob("model*.onnx")), *sorted(folder.glob("model*.mnn"))]
+    found = sorted(
+        (path for suffix in ("onnx", "mnn") for path in folder.glob(f"model*.{suffix}")),
+        key=lambda path: (path.suffix != ".onnx", path.name.count("."), path.name),
+    )
     if not found:
         raise SettingsError(
             f"{folder}: no model.onnx or model.mnn in it; write them with  groove export"
         )
     targets = [Target(path.name, path) for path in found]
     parts = folder / "model.pt"
-    if with_torch and parts.is_file() and importlib.util.find_spec("torch") is not None:
+    has_torch = parts.is_file() and importlib.util.find_spec("torch") is not None
+    if has_torch:
         targets.insert(0, Target("PyTorch eager", parts, EAGER))
+    if has_torch and compiled:
         targets.append(Target("torch.compile", parts, COMPILED))
+    elif compiled:
+        raise SettingsError(f"torch.compile wants torch and {parts}; write it with --split")
     return targets
 
 
@@ -168,7 +178,7 @@ def _measure(target: Target, voices: Voices, reference: list[NDArray[np.float32]
     size = target.path.stat().st_size / 1e6
     try:
         encoder = target.open()
-        found = [encoder(voices.rows(s, 2)) for s in COSINE_S]
+        found = [encoder(voices.rows(SECONDS, batch)) for batch in BATCHES]
         fresh = _fresh(target)
     except (GrooveError, ImportError, RuntimeError) as error:
         return Measured(target.name, size, None, None, None, " ".join(str(error).split())[:200])
@@ -286,8 +296,6 @@ def to_json(bench: TargetBench) -> str:
 
 def _report_fresh(opener: str, path: str) -> None:
     """The body of the fresh process: load, run, and print what that cost."""
-    import resource
-
     module, function = opener.split(":")
     open_it = getattr(importlib.import_module(module), function)
     started = time.perf_counter()
@@ -295,9 +303,22 @@ def _report_fresh(opener: str, path: str) -> None:
     load_s = time.perf_counter() - started
     for batch in BATCHES:
         encoder(bundled_voices().rows(SECONDS, batch))
+    sys.stdout.write(json.dumps({"load_s": load_s, "peak_mib": _peak_mib()}) + "\n")
+
+
+def _peak_mib() -> float:
+    """This process's largest resident set.
+
+    Linux's getrusage would start at the size of the process that this one was forked from.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    import resource
+
     unit = 1024 if sys.platform != "darwin" else 1024 * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    sys.stdout.write(json.dumps({"load_s": load_s, "peak_mib": peak}) + "\n")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""deploy/cpp: built against the library inside the installed wheel, and the same score as Python."""
+"""deploy/cpp: built on the library inside the installed wheel; the same score as Python."""
 
 from __future__ import annotations
 

@@ -22,12 +22,14 @@ from groove.errors import SettingsError
     metavar="FOLDER",
     help="Time every form of a model that `groove export` wrote there.",
 )
+@click.option("--compile", "compiled", is_flag=True, help="With --all: time torch.compile, too.")
 @options.as_json
 def command(
     recordings: tuple[Path, ...],
     model: str | None,
     repeat: int,
     folder: Path | None,
+    compiled: bool,
     as_json: bool,
 ) -> None:
     """Measure a cold compare, steady speed, where the time goes, and memory, on this machine.
@@ -40,8 +42,12 @@ def command(
     Example:  groove bench --all outputs/deploy
     """
     if folder is not None:
-        _all(folder, recordings, model, repeat, as_json)
+        if recordings or model is not None:
+            raise SettingsError("--all FOLDER takes its models from the folder; give nothing else")
+        _all(folder, repeat, compiled, as_json)
         return
+    if compiled:
+        raise SettingsError("--compile goes with --all FOLDER")
     from groove import bench
     from groove.encoder import OnnxEncoder
     from groove.loading import open_encoder
@@ -57,18 +63,13 @@ def command(
     click.echo(bench.to_json(result) if as_json else bench.to_text(result))
 
 
-def _all(
-    folder: Path, recordings: tuple[Path, ...], model: str | None, repeat: int, as_json: bool
-) -> None:
+def _all(folder: Path, repeat: int, compiled: bool, as_json: bool) -> None:
     from groove import bench_targets
 
-    if recordings or model is not None:
-        raise SettingsError("--all FOLDER takes its models from the folder; give nothing else")
     if not folder.is_dir():
         raise SettingsError(f"{folder}: no such folder; write one with  groove export")
-    result = bench_targets.run(
-        bench_targets.find_targets(folder), rounds=repeat, progress=_progress
-    )
+    targets = bench_targets.find_targets(folder, compiled=compiled)
+    result = bench_targets.run(targets, rounds=repeat, progress=_progress)
     click.echo(bench_targets.to_json(result) if as_json else bench_targets.to_text(result))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ class LabelledSpeech:
     name: str
     calibration: tuple[NDArray[np.float32], ...]
     trials: tuple[tuple[str, NDArray[np.float32]], ...]  # speaker, waveform
+    _known: list[tuple[Encoder, dict[float, float]]] = field(default_factory=list, compare=False)
 
     @property
     def n_target(self) -> int:
@@ -58,12 +59,22 @@ class LabelledSpeech:
         worst, where = -1.0, ""
         for seconds in CUTS_S:
             progress(f"error rate at {seconds:g} s")
-            wanted, found = (self._eer(e, seconds) for e in (reference, exported))
+            wanted, found = self._reference_eer(reference, seconds), self._eer(exported, seconds)
             if found - wanted > worst:
                 worst = found - wanted
                 where = f"{seconds:g} s: {found:.2%} against {wanted:.2%}"
         pairs = f"{self.n_target} target trials of {self.name}"
         return Gate("EER loss", worst, margin, where, pairs, worst <= margin)
+
+    def _reference_eer(self, reference: Encoder, seconds: float) -> float:
+        """Measured once for all the targets that are compared with this reference."""
+        rates = next((rates for known, rates in self._known if known is reference), None)
+        if rates is None:
+            rates = {}
+            self._known.append((reference, rates))
+        if seconds not in rates:
+            rates[seconds] = self._eer(reference, seconds)
+        return rates[seconds]
 
     def _eer(self, encoder: Encoder, seconds: float) -> float:
         n = round(seconds * SAMPLE_RATE)

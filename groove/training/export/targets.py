@@ -86,6 +86,7 @@ class _Work:
     labelled: LabelledSpeech | None
     progress: Progress
     done: list[Exported] = field(default_factory=list)
+    _full: OnnxEncoder | None = None
 
     def source(self, model_input: str) -> tuple[Path, ModelCard]:
         """A float32 ONNX file with this input, traced once, and its card."""
@@ -95,6 +96,12 @@ class _Work:
             self.progress(f"tracing ({model_input} in)")
             write_onnx(self.module, card, path, opset=self.request.opset)
         return path, card
+
+    def full_precision(self) -> OnnxEncoder:
+        """The float32 file that 8-bit targets are judged against; faster than PyTorch."""
+        if self._full is None:
+            self._full = OnnxEncoder(self.source(self.request.model_input)[0])
+        return self._full
 
 
 def export_all(
@@ -241,11 +248,9 @@ def _target(work: _Work, target: str, name: str, note: str = "") -> Iterator[_Ou
 
 
 def _eer_gate(work: _Work, exported: Encoder) -> Gate:
-    """The error rate against the float32 file, which runs faster than PyTorch."""
     assert work.labelled is not None
-    path, _ = work.source(work.request.model_input)
     return work.labelled.check(
-        OnnxEncoder(path), exported, margin=work.request.margin, progress=work.progress
+        work.full_precision(), exported, margin=work.request.margin, progress=work.progress
     )
 
 
