@@ -121,6 +121,8 @@ def command(
 def _line(exported: Exported) -> str:
     """What a person reads of one target."""
     size = f"{exported.size / 1e6:.1f} MB" if exported.holds else "NOT WRITTEN"
+    if not exported.holds and exported.path.exists():
+        size += ", an older file is left there"
     gate = "" if exported.gate is None else f"  {exported.gate}"
     note = f"  ({exported.note})" if exported.note else ""
     return f"{exported.target:<14} {exported.path}  {size}{gate}{note}"

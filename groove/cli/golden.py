@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from groove.cli import options
+
+if TYPE_CHECKING:
+    from groove.golden import Checked
 
 
 @click.command("golden")
@@ -54,10 +58,7 @@ def command(
     sys.exit(0 if all(c.holds for c in checked) else 1)
 
 
-def _line(checked: object) -> str:
-    from groove.golden import Checked
-
-    assert isinstance(checked, Checked)
+def _line(checked: Checked) -> str:
     features = (
         "features not given"
         if checked.feature_difference is None

@@ -17,11 +17,14 @@ if importlib.util.find_spec("MNN") is None:
     pytest.skip("the mnn extra is not installed", allow_module_level=True)
 
 import groove
+from groove import models
 from groove.audio import read_audio
 from groove.encoder import OnnxEncoder
 from groove.errors import CardError, EmptyAudio, ModelError, SettingsError, UnknownModel
-from groove.mnn_encoder import MnnEncoder, card_path
+from groove.mnn_encoder import MnnEncoder, card_path, write_card
+from groove.parity import MIN_COSINE, ParityGate, bundled_voices
 from groove.training.export import Request, mnn, sealed
+from groove.training.export.eer_gate import LabelledSpeech
 from groove.training.export.sealed import sealed_command
 from tests.conftest import ROOT, VOICE_A, VOICE_B
 from tests.data.model.make_tiny_model import TINY_MODEL, tiny_card
@@ -31,7 +34,7 @@ pytestmark = pytest.mark.torch
 
 
 def frozen_packages() -> str:
-    """What is installed, by name, version and files' dates."""
+    """What is installed, by name and version."""
     done = subprocess.run(
         [sys.executable, "-m", "pip", "freeze", "--all"], capture_output=True, text=True, check=True
     )
@@ -79,9 +82,21 @@ def test_compare_takes_it_with_the_card_beside_it(exported: Path) -> None:
     assert scores[0]["threshold"] == scores[1]["threshold"]
 
 
-def test_int8_weights_are_judged_by_the_error_rate(tmp_path: Path) -> None:
-    from groove.training.export.eer_gate import LabelledSpeech
+@pytest.mark.model
+@pytest.mark.slow
+def test_real_weights_and_real_speech(tmp_path: Path) -> None:
+    if models.installed("campplus-zh-en") is None:
+        pytest.skip("campplus-zh-en is not here: groove models pull campplus-zh-en")
+    reference = OnnxEncoder(models.model_path("campplus-zh-en"))
+    out = tmp_path / "model.mnn"
+    mnn.write_mnn(reference.path, out, reference.card, "fp32")
+    gate = ParityGate(reference, bundled_voices(), (0.1, 2.345, 5.0)).check(
+        MnnEncoder(out), MIN_COSINE["fp32"]
+    )
+    assert gate.holds, gate
 
+
+def test_int8_weights_are_judged_by_the_error_rate(tmp_path: Path) -> None:
     voices = speakers(30, 2)
     speech = LabelledSpeech("buzzes", tuple(w for _, w in voices[:8]), tuple(voices[8:]))
     request = Request(onnx=False, mnn=True, int8=True, margin=0.4)
@@ -125,7 +140,6 @@ def test_what_cannot_be_opened_says_why(exported: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_that_mnn_cannot_run(tmp_path: Path) -> None:
-    from groove.mnn_encoder import write_card
 
     junk = tmp_path / "junk.mnn"
     junk.write_bytes(b"junk" * 100)
@@ -146,7 +160,6 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     program = "import sys; sys.modules['MNN'] = None; from groove.cli import main; main()"
     model = tmp_path / "model.mnn"
     model.write_bytes(b"x")
-    from groove.mnn_encoder import write_card
 
     write_card(model, tiny_card())
     done = subprocess.run(

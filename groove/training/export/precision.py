@@ -15,6 +15,8 @@ products of two activations stay float32.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -76,20 +78,32 @@ def write_int8(
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    quantize_static(
-        str(source),
-        str(path),
-        _Reader(card, speech),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=list(QUANTISED),
-        nodes_to_quantize=_quantisable(source),
-        per_channel=True,
-        reduce_range=reduce_range,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-    )
+    with _no_advice():
+        quantize_static(
+            str(source),
+            str(path),
+            _Reader(card, speech),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTISED),
+            nodes_to_quantize=_quantisable(source),
+            per_channel=True,
+            reduce_range=reduce_range,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
     put_card(path, card)
+
+
+@contextlib.contextmanager
+def _no_advice() -> Iterator[None]:
+    """The quantiser advises a folding, through the root logger, that tracing has done already."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def is_front_end(node: onnx.NodeProto) -> bool:

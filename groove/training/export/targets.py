@@ -136,7 +136,9 @@ def export_all(
         ModelError: a converter failed, or the folder cannot be written to. What was finished stays.
     """
     if request.int8 and labelled is None:
-        raise SettingsError("int8 wants labelled speech, for its ranges and its error rate")
+        raise SettingsError(
+            "int8 wants labelled speech for its ranges and its error rate: give --speech"
+        )
     if request.mnn:
         mnn.require_mnn()
     try:
