@@ -7,7 +7,7 @@ import os
 import zipfile
 from pathlib import Path
 
-from groove import models
+from groove import mnn_encoder, models
 from groove.encoder import Encoder, OnnxEncoder
 from groove.errors import MissingExtra, ModelError, UnknownModel
 
@@ -21,8 +21,8 @@ def open_encoder(
     """Open a model by catalogue name or path.
 
     Args:
-        model: a name from the catalogue, or the path of a model file or of a checkpoint of
-            `groove train`; None is the default model.
+        model: a name from the catalogue, or the path of a model file (``.onnx``, or ``.mnn`` with
+            its card beside it) or of a checkpoint of `groove train`; None is the default model.
         threads: see `OnnxEncoder`; a checkpoint computes with torch's own number.
 
     Raises:
@@ -47,6 +47,8 @@ def open_encoder(
             f"{name}: no such file, and no model of that name "
             f"(known: {', '.join(models.catalogue())})"
         )
+    if path.suffix.lower() == mnn_encoder.SUFFIX:
+        return mnn_encoder.MnnEncoder(path, threads=threads)
     return OnnxEncoder(path, threads=threads)
 
 

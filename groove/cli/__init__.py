@@ -11,7 +11,7 @@ import traceback
 
 import click
 
-from groove.cli import bench, compare, embed, importing, models, prepare, train
+from groove.cli import bench, compare, embed, export, golden, importing, models, prepare, train
 from groove.errors import GrooveError
 from groove.version import VERSION
 
@@ -31,6 +31,8 @@ for command in (
     embed.command,
     prepare.group,
     train.command,
+    export.command,
+    golden.command,
     importing.command,
     models.group,
     bench.command,
