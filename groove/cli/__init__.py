@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from groove.cli import bench, compare, embed, importing, models
+from groove.cli import bench, compare, embed, evaluate, importing, models
 from groove.errors import GrooveError
 from groove.version import VERSION
 
@@ -25,7 +25,14 @@ def app(debug: bool) -> None:
     """
 
 
-for command in (compare.command, embed.command, importing.command, models.group, bench.command):
+for command in (
+    compare.command,
+    embed.command,
+    evaluate.command,
+    importing.command,
+    models.group,
+    bench.command,
+):
     app.add_command(command)
 
 
