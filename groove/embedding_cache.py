@@ -20,7 +20,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from groove.audio import AudioSource
 from groove.embedder import Embedder
 from groove.encoder import file_hash
 from groove.errors import GrooveError, SettingsError
@@ -127,8 +128,12 @@ class EmbeddingCache:
             + (row.mean_length, row.seconds, row.speech_s, row.reason),
         )
         if time.monotonic() - self._committed_at > COMMIT_S:
-            self._base.commit()
-            self._committed_at = time.monotonic()
+            self.commit()
+
+    def commit(self) -> None:
+        """Make everything that was added safe."""
+        self._base.commit()
+        self._committed_at = time.monotonic()
 
 
 def embed_files(
@@ -149,47 +154,70 @@ def embed_files(
         progress: called with the number of files that are done since the last call.
     """
     wanted = list(dict.fromkeys(paths))
-    model, cutting = embedder.encoder.model_hash, _cutting(embedder)
     hashes: dict[Path, str] = {}
     found: dict[Path, Embedded] = {}
-    for path, content in run_parallel(wanted, _content, workers=workers):
+    for path, content in run_parallel(wanted, content_of, workers=workers):
         if isinstance(content, str):
             hashes[path] = content
         else:
             found[path] = content
-    known = cache.find(hashes.values(), model, cutting)
-    todo = {content: path for path, content in hashes.items() if content not in known}
+    if progress:  # unreadable ones, and repeats of the same bytes
+        progress(len(wanted) - len(set(hashes.values())))
+    sources = {content: _opener(path) for path, content in hashes.items()}
+    known = embed_sources(sources, embedder, cache, workers=workers, progress=progress)
+    return found | {path: known[content] for path, content in hashes.items()}
+
+
+def embed_sources(
+    sources: Mapping[str, Callable[[], AudioSource]],
+    embedder: Embedder,
+    cache: EmbeddingCache,
+    *,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Embedded]:
+    """Embed what is not known yet, by content.
+
+    Args:
+        sources: content -> what gives the recording; the content (a hash, and whatever is done to
+            the sound) must say everything about it.
+        embedder: see `embed_files`.
+        cache: see `embed_files`.
+        workers: threads.
+        progress: called with the number of sources that are done since the last call.
+    """
+    model, cutting = embedder.encoder.model_hash, _cutting(embedder)
+    known = cache.find(sources, model, cutting)
+    todo = [content for content in sources if content not in known]
     if progress:
-        progress(len(wanted) - len(todo))
-    for content, row in _embed_missing(todo, embedder, workers):
+        progress(len(sources) - len(todo))
+    for content, row in run_parallel(
+        todo, lambda content: _embed(sources[content], embedder), workers=workers
+    ):
         if row.embedding is not None or row.seconds > 0:  # heard, if without speech
             cache.add(content, model, cutting, row)
         known[content] = row
         if progress:
             progress(1)
-    return found | {path: known[content] for path, content in hashes.items()}
+    cache.commit()  # whoever shares the file need not wait for what comes now
+    return known
 
 
-def _embed_missing(
-    todo: dict[str, Path], embedder: Embedder, workers: int
-) -> Iterator[tuple[str, Embedded]]:
-    items = todo.items()
-    for (content, _), row in run_parallel(
-        items, lambda item: _embed(item[1], embedder), workers=workers
-    ):
-        yield content, row
-
-
-def _content(path: Path) -> str | Embedded:
+def content_of(path: Path) -> str | Embedded:
+    """The SHA-256 of a file; or, of one that cannot be read, the reason."""
     try:
         return file_hash(path)
     except OSError as error:
         return _nothing(str(error))
 
 
-def _embed(path: Path, embedder: Embedder) -> Embedded:
+def _opener(path: Path) -> Callable[[], AudioSource]:
+    return lambda: path
+
+
+def _embed(source: Callable[[], AudioSource], embedder: Embedder) -> Embedded:
     try:
-        examined = embedder.examine(path)
+        examined = embedder.examine(source())
     except (GrooveError, OSError) as error:
         return _nothing(str(error))
     speech = examined.speech

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groove.calibration import fit_calibration
+from groove.calibration import fit_calibration, threshold_table
+from groove.card import ThresholdTable
 from groove.embedder import Embedder
 from groove.embedding_cache import Embedded, EmbeddingCache, embed_files
 from groove.errors import ManifestError, ScoringError
@@ -288,27 +289,65 @@ def _calibration(
         if not system.embedder.is_card_setting:
             return None
         return _Llr(card.calibration, f"the model's card ({card.calibration.measured_on})")
-    sides = _Sides.of(chosen, found, card.embedding_size)
-    scores = back_end.scores(sides.table, sides.enrollment, sides.test)
-    speech, target = sides.speech_s(), sides.table.is_target
-    speakers = set(chosen.enrollment_speakers[sides.table.enrollment].tolist())
-    n_speakers = len(speakers | set(chosen.test_speakers[sides.table.test].tolist()))
-    fit = _fit(scores, speech, target, n_speakers, chosen.name)
+    fit = _fit(chosen, found, back_end, card.embedding_size, chosen.name)[1]
     how = "score and speech" if fit.w_speech or fit.w_score_speech else "score alone"
-    return _Llr(fit, f"fitted on {chosen.name}: {how}, {n_speakers:,} speakers")
+    return _Llr(fit, f"fitted on {chosen.name}: {how}, {fit.n_speakers:,} speakers")
+
+
+def measure_calibration(
+    embedder: Embedder,
+    trial_set: TrialSet,
+    name: str,
+    *,
+    cache: EmbeddingCache | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> tuple[ThresholdTable, Calibration]:
+    """Thresholds and calibration of plain cosines on one trial set, for a card.
+
+    Args:
+        embedder: the model, cut as its card says.
+        trial_set: of speakers that no evaluation holds.
+        name: of the data, for the record.
+        cache: known embeddings.
+        workers: threads.
+        progress: see `evaluate`.
+
+    Raises:
+        ScoringError: too few trials.
+    """
+    system, settings = System(embedder.encoder.card.name, embedder), Settings(workers=workers)
+    found = _embed(system, [trial_set], settings, cache or EmbeddingCache(), progress or _silent)
+    return _fit(trial_set, found, BackEnd(), embedder.encoder.card.embedding_size, name)
 
 
 def _fit(
-    scores: Floats, speech: Floats, target: NDArray[np.bool_], n_speakers: int, name: str
-) -> Calibration:
+    trial_set: TrialSet, found: Mapping[Path, Embedded], back_end: BackEnd, size: int, name: str
+) -> tuple[ThresholdTable, Calibration]:
     """With seconds of speech as a quality measure, where the set can tell what they are worth."""
-    sides = (scores[target], scores[~target])
+    sides = _Sides.of(trial_set, found, size)
+    if not 0 < sides.table.n_target < len(sides.table):
+        raise ScoringError(
+            f"{name}: {sides.table.n_target} target trials of {len(sides.table)} that can be "
+            "scored; a calibration needs both kinds"
+        )
+    scores = back_end.scores(sides.table, sides.enrollment, sides.test)
+    speech, target = sides.speech_s(), sides.table.is_target
+    who = [
+        trial_set.enrollment_speakers[sides.table.enrollment],
+        trial_set.test_speakers[sides.table.test],
+    ]
+    n_speakers = len(np.unique(np.concatenate(who)))
+    classes = (scores[target], scores[~target])
+    rows = threshold_table(*classes, n_speakers)
+    table = ThresholdTable(round(float(np.median(speech[~target])), 2), name, rows)
     try:
-        return fit_calibration(
-            *sides, speech[target], speech[~target], n_speakers=n_speakers, measured_on=name
+        fit = fit_calibration(
+            *classes, speech[target], speech[~target], n_speakers=n_speakers, measured_on=name
         )
     except ScoringError:  # equal seconds, or too few trials: the score alone must do
-        return fit_calibration(*sides, n_speakers=n_speakers, measured_on=name)
+        fit = fit_calibration(*classes, n_speakers=n_speakers, measured_on=name)
+    return table, fit
 
 
 def _result(

@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from groove.cli import bench, compare, embed, evaluate, importing, models
+from groove.cli import bench, calibrate, compare, embed, evaluate, importing, models
 from groove.errors import GrooveError
 from groove.version import VERSION
 
@@ -29,6 +29,7 @@ for command in (
     compare.command,
     embed.command,
     evaluate.command,
+    calibrate.command,
     importing.command,
     models.group,
     bench.command,
