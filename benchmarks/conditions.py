@@ -32,8 +32,10 @@ from benchmarks.pools import PoolUtterance, crop, joined, read_joined, read_pool
 from groove.api import Embedder
 from groove.audio import read_audio
 from groove.bench import wav_bytes
+from groove.bootstrap import Draws, draw_metrics
+from groove.curve import DetPoints
 from groove.embedding_cache import EmbeddingCache, embed_files
-from groove.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS, TrialScores, measure
+from groove.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS
 
 SEED = 20261125
 SNRS_DB = (20, 10, 5, 0)
@@ -152,7 +154,7 @@ def embed(
 
 
 def rows_of(items: list[Item], embeddings: NDArray[np.float64], n_draws: int) -> Iterator[tuple]:  # type: ignore[type-arg]
-    """(corpus or "all", n target, n non-target, refused, measured or None)."""
+    """(corpus or "all", n target, n non-target, refused, draws or None)."""
     embeddings = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     for corpus in ("all", *sorted({item.corpus for item in items})):
         own = [i for i, item in enumerate(items) if corpus in ("all", item.corpus)]
@@ -170,7 +172,15 @@ def rows_of(items: list[Item], embeddings: NDArray[np.float64], n_draws: int) ->
         enough &= len(set(who[a[same]].tolist())) >= MIN_CELL_SPEAKERS
         found = None
         if enough or corpus == "all":
-            found = measure(TrialScores(scores, same, who[a], who[b]), n_draws=n_draws)
+            pairs = np.stack([who[a], who[b]], axis=1)
+            found = draw_metrics(
+                {"eer": DetPoints.eer, "min_dcf": DetPoints.min_dcf},
+                scores[same],
+                scores[~same],
+                who[a[same]],
+                pairs[~same],
+                n_draws=n_draws,
+            )
         yield corpus, int(same.sum()), int((~same).sum()), refused, found
 
 
@@ -208,10 +218,10 @@ def main() -> None:
         given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _rates(found: object) -> str:
+def _rates(found: Draws | None) -> str:
     if found is None:
         return "too few | too few"
-    eer, cost = found.metrics["eer"], found.metrics["min_dcf_0.01"]  # type: ignore[attr-defined]
+    eer, cost = found.interval("eer"), found.interval("min_dcf")
     return (
         f"{100 * eer.value:.2f} ({100 * eer.low:.2f} to {100 * eer.high:.2f}) | "
         f"{cost.value:.3f} ({cost.low:.3f} to {cost.high:.3f})"

@@ -29,6 +29,9 @@ from groove.errors import ScoringError
 
 Metric = Callable[[DetPoints], float]
 Ints = NDArray[np.int64]
+Indices = NDArray[np.int32]
+
+MAX_TABLE_SPEAKERS = 512  # whose products of counts fill 2 MiB
 
 
 @dataclass(frozen=True)
@@ -373,23 +376,35 @@ class _Class:
     """The trials of one class in the order of their runs: weights [N] -> a sum per run."""
 
     speakers: tuple[Ints, ...]  # [N] each; one for target trials, two for non-target
+    table: Indices | None  # [N], the two speakers as one number, where those are few
     starts: Ints  # where a run begins
     runs: Ints  # which run that is
     n_runs: int
 
     @classmethod
-    def of(cls, run: Ints, speakers: tuple[Ints, ...], n_runs: int) -> _Class:
+    def of(cls, run: Ints, speakers: tuple[Ints, ...], n_runs: int, n_speakers: int) -> _Class:
         order = np.argsort(run, kind="stable")
         runs, starts = np.unique(run[order], return_index=True)
-        return cls(tuple(column[order] for column in speakers), starts, runs, n_runs)
+        columns = tuple(column[order] for column in speakers)
+        table = None
+        if len(columns) == 2 and n_speakers <= MAX_TABLE_SPEAKERS:
+            table = (columns[0] * n_speakers + columns[1]).astype(np.int32)
+            columns = ()
+        return cls(columns, table, starts, runs, n_runs)
 
     def sums(self, counts: Ints) -> Floats:
+        sums = np.zeros(self.n_runs)
+        sums[self.runs] = np.add.reduceat(self._weights(counts), self.starts)  # integers: exact
+        return sums
+
+    def _weights(self, counts: Ints) -> NDArray[np.number]:
+        if self.table is not None:  # one look-up a trial, in a table that stays in the cache
+            products = np.outer(counts, counts).astype(np.float64).ravel()
+            return products.take(self.table)
         weights = counts[self.speakers[0]]
         for column in self.speakers[1:]:
             weights *= counts[column]
-        sums = np.zeros(self.n_runs)
-        sums[self.runs] = np.add.reduceat(weights, self.starts)  # integers: exact
-        return sums
+        return weights
 
 
 @dataclass(frozen=True)
@@ -418,8 +433,8 @@ class _Trials:
         ends = np.concatenate([np.flatnonzero(begins)[1:] - 1, [len(scores) - 1]])
         return cls(
             -scores[ends],
-            _Class.of(run[at_target], (speakers.target,), len(ends)),
-            _Class.of(run[at_nontarget], (speakers.first, speakers.second), len(ends)),
+            _Class.of(run[at_target], (speakers.target,), len(ends), speakers.n),
+            _Class.of(run[at_nontarget], (speakers.first, speakers.second), len(ends), speakers.n),
         )
 
     def points(self, counts: Ints) -> DetPoints:

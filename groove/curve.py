@@ -172,6 +172,7 @@ def corner_points(
     distinct, counts = np.unique(few, return_counts=True)  # rising
     above = np.zeros(len(distinct), dtype=np.int64)  # of the many: score > distinct
     at_least = np.zeros(len(distinct), dtype=np.int64)
+    block = max(block, len(distinct))  # so much is held anyway
     for start in range(0, len(many), block):
         some = np.sort(many[start : start + block])
         above += len(some) - np.searchsorted(some, distinct, side="right")

@@ -27,7 +27,7 @@ READ_OFF = {
 
 
 @settings(max_examples=300, deadline=None)
-@given(target=few, nontarget=few, block=st.integers(1, 5))
+@given(target=few, nontarget=few, block=st.integers(1, 20))
 def test_corners_give_what_all_points_give(
     target: list[float], nontarget: list[float], block: int
 ) -> None:
