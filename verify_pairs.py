@@ -25,13 +25,13 @@ def main() -> int:
     require(given.pairs or given.val_meta, "" if given.pairs else MADE_BY["val_meta"])
     require(given.ckpt, MADE_BY["ckpt"])
     from groove.api import Embedder
+    from groove.cli.evaluate import stored_embedder
     from groove.pair_scores import score_pairs
 
     try:
         source = Path(given.pairs) if given.pairs else None
-        summary = score_pairs(
-            Embedder(given.ckpt, threads=1), Path(given.out), source, Path(given.val_meta)
-        )
+        embedder, out = Embedder(given.ckpt, threads=1), Path(given.out)
+        summary = score_pairs(embedder, out, source, Path(given.val_meta), stored=stored_embedder)
     except (GrooveError, OSError) as error:
         fail(error)
     print(summary)  # noqa: T201

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from groove.audio import SAMPLE_RATE, read_audio
 from groove.card_measures import CONDITIONS, FULL, JOINED_S, SEED, EmbeddedSet
 from groove.embedder import Embedder
-from groove.embedding_cache import Embedded, EmbeddingCache, content_of, embed_sources
+from groove.embedding_cache import Embedded, EmbeddingCache, content_of, embed_sources, examined
 from groove.errors import ScoringError
 from groove.manifest import Utterance
 
@@ -84,7 +84,7 @@ def embed_pieces(
             if progress:
                 progress(what, done, total)
 
-        sources = {content: piece.read for content, piece in pieces.items()}
+        sources = {content: _bound(piece, embedder) for content, piece in pieces.items()}
         rows = embed_sources(sources, embedder, cache, workers=workers, progress=advance)
         if embedded := _set(pieces, rows):
             found[condition] = embedded
@@ -92,6 +92,10 @@ def embed_pieces(
             reason = next((row.reason for row in rows.values()), "no utterance")
             raise ScoringError(f"no recording at {condition} gave an embedding: {reason}")
     return found
+
+
+def _bound(piece: Piece, embedder: Embedder) -> Callable[[], Embedded]:
+    return lambda: examined(piece.read(), embedder)
 
 
 def limited(utterances: Sequence[Utterance]) -> list[Utterance]:

@@ -143,6 +143,7 @@ def embed_files(
     *,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
+    embed_one: Callable[[Path], Embedded] | None = None,
 ) -> dict[Path, Embedded]:
     """Embed every file once; a file that gives no embedding has the reason instead.
 
@@ -152,6 +153,7 @@ def embed_files(
         cache: what is known, and where new rows go.
         workers: threads that decode and encode at the same time.
         progress: called with the number of files that are done since the last call.
+        embed_one: what embeds a file; None: the embedder, which wants a recording.
     """
     wanted = list(dict.fromkeys(paths))
     hashes: dict[Path, str] = {}
@@ -163,13 +165,14 @@ def embed_files(
             found[path] = content
     if progress:  # unreadable ones, and repeats of the same bytes
         progress(len(wanted) - len(set(hashes.values())))
-    sources = {content: _opener(path) for path, content in hashes.items()}
+    one = embed_one or (lambda path: examined(path, embedder))
+    sources = {content: _bound(one, path) for path, content in hashes.items()}
     known = embed_sources(sources, embedder, cache, workers=workers, progress=progress)
     return found | {path: known[content] for path, content in hashes.items()}
 
 
 def embed_sources(
-    sources: Mapping[str, Callable[[], AudioSource]],
+    sources: Mapping[str, Callable[[], Embedded]],
     embedder: Embedder,
     cache: EmbeddingCache,
     *,
@@ -179,9 +182,9 @@ def embed_sources(
     """Embed what is not known yet, by content.
 
     Args:
-        sources: content -> what gives the recording; the content (a hash, and whatever is done to
-            the sound) must say everything about it.
-        embedder: see `embed_files`.
+        sources: content -> what embeds it; the content (a hash, and whatever is done to the sound)
+            must say everything about it.
+        embedder: whose model and cutting it is.
         cache: see `embed_files`.
         workers: threads.
         progress: called with the number of sources that are done since the last call.
@@ -191,9 +194,7 @@ def embed_sources(
     todo = [content for content in sources if content not in known]
     if progress:
         progress(len(sources) - len(todo))
-    for content, row in run_parallel(
-        todo, lambda content: _embed(sources[content], embedder), workers=workers
-    ):
+    for content, row in run_parallel(todo, lambda content: sources[content](), workers=workers):
         if row.embedding is not None or row.seconds > 0:  # heard, if without speech
             cache.add(content, model, cutting, row)
         known[content] = row
@@ -211,22 +212,21 @@ def content_of(path: Path) -> str | Embedded:
         return _nothing(str(error))
 
 
-def _opener(path: Path) -> Callable[[], AudioSource]:
-    return lambda: path
-
-
-def _embed(source: Callable[[], AudioSource], embedder: Embedder) -> Embedded:
+def examined(source: AudioSource, embedder: Embedder) -> Embedded:
+    """What a recording gives, or the reason why it gives nothing."""
     try:
-        examined = embedder.examine(source())
+        found = embedder.examine(source)
     except (GrooveError, OSError) as error:
         return _nothing(str(error))
-    speech = examined.speech
+    speech = found.speech
     reason = ""
-    if examined.embedding is None:
+    if found.embedding is None:
         reason = speech.refusal(embedder.encoder.card.min_speech_s)
-    return Embedded(
-        examined.embedding, examined.mean_length, speech.seconds, speech.speech_s, reason
-    )
+    return Embedded(found.embedding, found.mean_length, speech.seconds, speech.speech_s, reason)
+
+
+def _bound(one: Callable[[Path], Embedded], path: Path) -> Callable[[], Embedded]:
+    return lambda: one(path)
 
 
 def _nothing(reason: str) -> Embedded:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from groove.calibration import fit_calibration, threshold_table
 from groove.card import ThresholdTable
 from groove.embedder import Embedder
-from groove.embedding_cache import Embedded, EmbeddingCache, embed_files
+from groove.embedding_cache import Embedded, EmbeddingCache, embed_files, examined
 from groove.errors import ManifestError, ScoringError
 from groove.manifest import Utterance
 from groove.measures import (
@@ -46,15 +46,26 @@ Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]  # what, how many are done, of how many
 MAX_RECALL_CELLS = 50_000_000
 MAX_MAP_SPEAKERS, MAX_MAP_RECORDINGS = 20, 50  # shown in the map of speakers
+STORED_SUFFIX = ".pt"
 SHOWN = 3
 
 
 @dataclass(frozen=True)
 class System:
-    """A model as it is evaluated: a name for the report, and how recordings are cut."""
+    """A model as it is evaluated: a name for the report, and how recordings are cut.
+
+    ``embed_stored`` embeds a file of stored features; None: there are none.
+    """
 
     name: str
     embedder: Embedder
+    embed_stored: Callable[[Path], Embedded] | None = None
+
+    def embed_one(self, path: Path) -> Embedded:
+        """Embed a recording, or stored features where no recording was found."""
+        if self.embed_stored is not None and path.suffix == STORED_SUFFIX:
+            return self.embed_stored(path)
+        return examined(path, self.embedder)
 
 
 @dataclass(frozen=True)
@@ -201,7 +212,12 @@ def _embed(
         progress(f"embedding with {system.name}", done, len(paths))
 
     return embed_files(
-        list(paths), system.embedder, cache, workers=settings.workers, progress=advance
+        list(paths),
+        system.embedder,
+        cache,
+        workers=settings.workers,
+        progress=advance,
+        embed_one=system.embed_one,
     )
 
 

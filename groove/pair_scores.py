@@ -9,7 +9,7 @@ be scored has an empty score, and the reason stands at its end.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from groove.corpora.files import resolve_audio
 from groove.embedder import Embedder
 from groove.embedding_cache import Embedded, EmbeddingCache, embed_files
 from groove.errors import ManifestError
+from groove.evaluation import STORED_SUFFIX, System
 from groove.manifest import HELP, read_lines, write_lines
 from groove.trial_scores import pair_scores
 from groove.trial_sets import from_val_meta
@@ -56,6 +57,7 @@ def score_pairs(
     val_meta: Path,
     *,
     workers: int | None = None,
+    stored: Callable[[Embedder], Callable[[Path], Embedded]] | None = None,
 ) -> Summary:
     """Score pairs and write ``out``, aside and then renamed.
 
@@ -65,6 +67,7 @@ def score_pairs(
         pairs: the list; None takes every pair of ``val_meta``, drawn by seed where those are many.
         val_meta: see `groove.trial_sets.from_val_meta`.
         workers: threads; None takes the machine's cores.
+        stored: makes what embeds stored features, for ``val_meta`` without recordings.
 
     Raises:
         ManifestError: a malformed list, or no pair of which both recordings are there.
@@ -72,7 +75,12 @@ def score_pairs(
     asked = _from_val_meta(val_meta) if pairs is None else _from_list(pairs)
     files = [path for path in asked.files if path is not None]
     workers = workers or os.cpu_count() or 1
-    found = embed_files(files, embedder, EmbeddingCache(), workers=workers)
+    system = System("", embedder)
+    if stored is not None and any(path.suffix == STORED_SUFFIX for path in files):
+        system = System("", embedder, stored(embedder))
+    found = embed_files(
+        files, embedder, EmbeddingCache(), workers=workers, embed_one=system.embed_one
+    )
     rows = [_row(path, found) for path in asked.files]
     matrix = np.zeros((len(rows), embedder.encoder.card.embedding_size))
     for i, row in enumerate(rows):

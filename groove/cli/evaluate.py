@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -12,9 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from groove.cli import options
-from groove.errors import SettingsError
+from groove.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from groove.embedder import Embedder
+    from groove.embedding_cache import Embedded
     from groove.evaluation import Settings, System
     from groove.trial_sets import TrialSet
 
@@ -72,7 +77,7 @@ def command(models: tuple[str, ...], out: Path, as_json: bool, **given: Any) -> 
 
     asked = Asked(**given)
     trial_sets = _trial_sets(asked)
-    systems, settings = _systems(models or (None,), asked), _settings(asked)
+    systems, settings = _systems(models or (None,), asked, trial_sets), _settings(asked)
     with EmbeddingCache(asked.cache or out / "embeddings.sqlite") as cache:
         report = evaluate(systems, trial_sets, settings, cache=cache, progress=progress)
     progress("writing", 1, 1)
@@ -151,9 +156,14 @@ def _trial_sets(asked: Asked) -> tuple[TrialSet, ...]:
     )
 
 
-def _systems(models: tuple[str | None, ...], asked: Asked) -> list[System]:
+def _systems(
+    models: tuple[str | None, ...], asked: Asked, trial_sets: tuple[TrialSet, ...]
+) -> list[System]:
     from groove.api import Embedder
-    from groove.evaluation import System
+    from groove.evaluation import STORED_SUFFIX, System
+
+    files = [path for one in trial_sets for path in one.test_files if path is not None]
+    has_stored = any(path.suffix == STORED_SUFFIX for path in files)
 
     found: list[System] = []
     for model in models:
@@ -169,8 +179,18 @@ def _systems(models: tuple[str | None, ...], asked: Asked) -> list[System]:
         while name in taken:
             name = f"{embedder.encoder.card.name} ({Path(model or '').name or len(found) + 1})"
             name = name if name not in taken else f"{name} {len(found) + 1}"
-        found.append(System(name, embedder))
+        stored = stored_embedder(embedder) if has_stored else None
+        found.append(System(name, embedder, stored))
     return found
+
+
+def stored_embedder(embedder: Embedder) -> Callable[[Path], Embedded]:
+    """For val_meta.jsonl whose recordings are not here but whose features are."""
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtra("evaluating stored features", "train", "torch opens them")
+    from groove.training.stored_embedding import StoredEmbedder
+
+    return StoredEmbedder(embedder)
 
 
 def _settings(asked: Asked) -> Settings:
