@@ -11,7 +11,19 @@ import traceback
 
 import click
 
-from groove.cli import bench, compare, embed, export, golden, importing, models, prepare, train
+from groove.cli import (
+    bench,
+    calibrate,
+    compare,
+    embed,
+    evaluate,
+    export,
+    golden,
+    importing,
+    models,
+    prepare,
+    train,
+)
 from groove.errors import GrooveError
 from groove.version import VERSION
 
@@ -31,6 +43,8 @@ for command in (
     embed.command,
     prepare.group,
     train.command,
+    evaluate.command,
+    calibrate.command,
     export.command,
     golden.command,
     importing.command,
