@@ -21,7 +21,7 @@ from typing import Any
 from groove import plots
 from groove.bootstrap import Interval
 from groove.document import Block, Heading, Picture, Table, Text, to_html, to_markdown, to_text
-from groove.evaluation import PairResult, Report, SystemResult
+from groove.evaluated import PairResult, Report, SystemResult
 from groove.manifest import write_lines
 from groove.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS
 from groove.version import VERSION

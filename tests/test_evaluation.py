@@ -15,7 +15,8 @@ from groove.bench import wav_bytes
 from groove.embedder import Embedder
 from groove.embedding_cache import EmbeddingCache
 from groove.errors import ManifestError, ScoringError
-from groove.evaluation import Report, Settings, System, evaluate
+from groove.evaluated import Report
+from groove.evaluation import Settings, System, evaluate
 from groove.manifest import Utterance, write_manifest
 from groove.measures import Conditions, TrialScores, cells, compare, measure
 from groove.metrics import act_dcf, auc, cllr, eer, min_dcf

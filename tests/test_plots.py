@@ -13,7 +13,7 @@ from groove.measures import Measured, TrialScores, measure
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
-from groove.plots import fonts  # noqa: E402
+from groove.plots import fonts
 
 PNG = b"\x89PNG\r\n\x1a\n"
 NAMES = ("张三", "李四")
