@@ -342,6 +342,24 @@ def test_a_cell_too_small_for_a_verdict_has_counts_and_no_rate(rng: np.random.Ge
     assert small.eer is None and small.n_target == 20 and small.n_speakers == 2
 
 
+def test_the_calibration_plot_says_what_was_found(rng: np.random.Generator) -> None:
+    """True log-likelihood ratios of two normal distributions lie on the diagonal."""
+    trials = scores_of(rng, 100, 6, 2.0)
+    llrs = 2.0 * trials.scores - 2.0  # ln N(s; 2, 1) / N(s; 0, 1)
+    true = TrialScores(trials.scores, trials.is_target, *trials_speakers(trials), llrs)
+    found = measure(true, n_draws=2).reliability
+    assert found is not None and len(found.claimed) >= 10 and found.n.sum() == len(llrs)
+    np.testing.assert_allclose(found.found, found.claimed, atol=0.12)
+    assert abs(float((found.found - found.claimed).mean())) < 0.02
+    late = TrialScores(trials.scores, trials.is_target, *trials_speakers(trials), llrs - 2)
+    found = measure(late, n_draws=2).reliability
+    assert found is not None and (found.found - found.claimed).max() > 0.2
+
+
+def trials_speakers(trials: TrialScores) -> tuple[np.ndarray, np.ndarray]:
+    return trials.enrollment_speakers, trials.test_speakers
+
+
 def test_symmetric_cells_count_a_pair_of_conditions_once(rng: np.random.Generator) -> None:
     trials = scores_of(rng, 6, 3, 1.0)
     names = ("x", "y")
