@@ -13,22 +13,21 @@ trials, missing files and recordings without speech are counted and listed in th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from groove.calibration import fit_calibration, threshold_table
-from groove.card import ThresholdTable
+from groove.embedded_trials import EmbeddedTrials, exclusions, files_of, first_failure, speaker_map
 from groove.embedder import Embedder
 from groove.embedding_cache import Embedded, EmbeddingCache, embed_files, examined
-from groove.errors import ManifestError, ScoringError
+from groove.errors import ScoringError
+from groove.evaluated import PairResult, Report, SystemResult
 from groove.manifest import Utterance
 from groove.measures import (
     Cell,
-    Comparison,
     Conditions,
     Measured,
     TrialScores,
@@ -37,17 +36,16 @@ from groove.measures import (
     measure,
     recalls,
 )
-from groove.scoring import Calibration, unit_length
-from groove.trial_scores import BackEnd, Cohort, Side
+from groove.scoring import Calibration
+from groove.trial_calibration import fit_on
+from groove.trial_refusals import refuse_missing, refuse_shared
+from groove.trial_scores import BackEnd, Cohort
 from groove.trial_sets import TrialSet
-from groove.trial_table import TrialTable
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]  # what, how many are done, of how many
 MAX_RECALL_CELLS = 50_000_000
-MAX_MAP_SPEAKERS, MAX_MAP_RECORDINGS = 20, 50  # shown in the map of speakers
 STORED_SUFFIX = ".pt"
-SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -84,77 +82,6 @@ class Settings:
     strict: bool = False
 
 
-@dataclass(frozen=True)
-class Exclusions:
-    """What was left out of a system's trials, and why."""
-
-    n_repeated: int
-    missing_files: tuple[str, ...]
-    n_missing_trials: int
-    failed: tuple[tuple[str, str], ...]  # recordings that gave no embedding, with the reason
-    n_recordings: int
-    n_failed_trials: int
-
-
-@dataclass(frozen=True)
-class SpeakerMap:
-    """Embeddings [N, D] of some speakers' recordings, to be drawn in two dimensions."""
-
-    embeddings: Floats
-    names: tuple[str, ...]  # [N], the speaker of each
-
-
-@dataclass(frozen=True)
-class SystemResult:
-    """One model on one trial set."""
-
-    name: str
-    model: str
-    model_hash: str
-    embedding_size: int
-    trials: str
-    protocol: str
-    cutting: str
-    back_end: str
-    calibration: str  # where the log-likelihood ratios come from; "" where there are none
-    notes: tuple[str, ...]
-    measured: Measured
-    recall: dict[str, Any]
-    condition: str
-    cells: tuple[Cell, ...]
-    exclusions: Exclusions
-    thresholds: dict[str, float]  # of the card, by promised false-match rate
-    speaker_map: SpeakerMap
-    scores: Floats = field(repr=False)  # [N], NaN where a trial was left out
-    table: TrialTable = field(repr=False)
-
-    @property
-    def title(self) -> str:
-        """The name, and the protocol where it matters."""
-        return f"{self.name}, {self.protocol}" if self.protocol else self.name
-
-
-@dataclass(frozen=True)
-class PairResult:
-    """Two models on the trials of one set that both could score."""
-
-    a: str
-    b: str
-    protocol: str
-    n_trials: int
-    comparisons: tuple[Comparison, ...]
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that an evaluation found."""
-
-    systems: tuple[SystemResult, ...]
-    pairs: tuple[PairResult, ...]
-    n_draws: int
-    seed: int
-
-
 def evaluate(
     systems: Sequence[System],
     trial_sets: Sequence[TrialSet],
@@ -180,8 +107,8 @@ def evaluate(
     """
     settings, report = settings or Settings(), progress or _silent
     if settings.strict:
-        _refuse_missing(trial_sets)
-    _refuse_shared_speakers(trial_sets, settings)
+        refuse_missing(trial_sets)
+    refuse_shared(trial_sets, settings.cohort, settings.calibration_set)
     results: list[SystemResult] = []
     own = cache or EmbeddingCache()
     for system in systems:
@@ -202,7 +129,7 @@ def _embed(
     progress: Progress,
 ) -> dict[Path, Embedded]:
     sets = [*trial_sets, *([settings.calibration_set] if settings.calibration_set else [])]
-    paths = dict.fromkeys(path for one in sets for path in _files(one))
+    paths = dict.fromkeys(path for one in sets for path in files_of(one))
     paths |= dict.fromkeys(utterance.path for utterance in settings.cohort)
     done = 0
 
@@ -221,12 +148,6 @@ def _embed(
     )
 
 
-def _files(trial_set: TrialSet) -> Iterable[Path]:
-    for group in trial_set.enrollment_files:
-        yield from group or ()
-    yield from (path for path in trial_set.test_files if path is not None)
-
-
 def _back_end(found: Mapping[Path, Embedded], settings: Settings) -> BackEnd:
     if not settings.cohort:
         return BackEnd(crop_scores=settings.crop_scores)
@@ -241,50 +162,6 @@ def _back_end(found: Mapping[Path, Embedded], settings: Settings) -> BackEnd:
         top_n=settings.top_n,
         crop_scores=settings.crop_scores,
     )
-
-
-@dataclass(frozen=True)
-class _Sides:
-    """A trial set with a system's embeddings: the trials that can be scored."""
-
-    table: TrialTable
-    kept: NDArray[np.bool_]
-    n_missing: int
-    enrollment: Side
-    test: Side
-
-    @classmethod
-    def of(cls, trial_set: TrialSet, found: Mapping[Path, Embedded], size: int) -> _Sides:
-        available = trial_set.available()
-        enrollment = _side(trial_set.enrollment_files, found, size)
-        test = _side([None if p is None else (p,) for p in trial_set.test_files], found, size)
-        table = trial_set.table
-        kept = enrollment.acquired[table.enrollment] & test.acquired[table.test]
-        return cls(table.only(kept), kept, int((~available).sum()), enrollment, test)
-
-    def speech_s(self) -> Floats:
-        """Seconds of speech of each scored trial's shorter side."""
-        shorter: Floats = np.minimum(
-            self.enrollment.speech_s[self.table.enrollment], self.test.speech_s[self.table.test]
-        )
-        return shorter
-
-
-def _side(
-    groups: Sequence[tuple[Path, ...] | None], found: Mapping[Path, Embedded], size: int
-) -> Side:
-    """Mean embedding, mean length and seconds of speech of each group of recordings."""
-    embedding = np.full((len(groups), size), np.nan)
-    mean_length, speech_s = np.zeros(len(groups)), np.zeros(len(groups))
-    for i, group in enumerate(groups):
-        rows = [found[path] for path in group or ()]
-        usable = [(row.embedding, row) for row in rows if row.embedding is not None]
-        if usable:
-            total = np.sum([e.astype(np.float64) for e, _ in usable], axis=0)
-            embedding[i] = unit_length(total)
-            mean_length[i] = float(np.mean([row.mean_length for _, row in usable]))
-            speech_s[i] = sum(row.speech_s for _, row in usable)
-    return Side(embedding, mean_length, speech_s)
 
 
 @dataclass(frozen=True)
@@ -305,65 +182,9 @@ def _calibration(
         if not system.embedder.is_card_setting:
             return None
         return _Llr(card.calibration, f"the model's card ({card.calibration.measured_on})")
-    fit = _fit(chosen, found, back_end, card.embedding_size, chosen.name)[1]
+    fit = fit_on(chosen, found, back_end, card.embedding_size, chosen.name)[1]
     how = "score and speech" if fit.w_speech or fit.w_score_speech else "score alone"
     return _Llr(fit, f"fitted on {chosen.name}: {how}, {fit.n_speakers:,} speakers")
-
-
-def measure_calibration(
-    embedder: Embedder,
-    trial_set: TrialSet,
-    name: str,
-    *,
-    cache: EmbeddingCache | None = None,
-    workers: int = 1,
-    progress: Progress | None = None,
-) -> tuple[ThresholdTable, Calibration]:
-    """Thresholds and calibration of plain cosines on one trial set, for a card.
-
-    Args:
-        embedder: the model, cut as its card says.
-        trial_set: of speakers that no evaluation holds.
-        name: of the data, for the record.
-        cache: known embeddings.
-        workers: threads.
-        progress: see `evaluate`.
-
-    Raises:
-        ScoringError: too few trials.
-    """
-    system, settings = System(embedder.encoder.card.name, embedder), Settings(workers=workers)
-    found = _embed(system, [trial_set], settings, cache or EmbeddingCache(), progress or _silent)
-    return _fit(trial_set, found, BackEnd(), embedder.encoder.card.embedding_size, name)
-
-
-def _fit(
-    trial_set: TrialSet, found: Mapping[Path, Embedded], back_end: BackEnd, size: int, name: str
-) -> tuple[ThresholdTable, Calibration]:
-    """With seconds of speech as a quality measure, where the set can tell what they are worth."""
-    sides = _Sides.of(trial_set, found, size)
-    if not 0 < sides.table.n_target < len(sides.table):
-        raise ScoringError(
-            f"{name}: {sides.table.n_target} target trials of {len(sides.table)} that can be "
-            "scored; a calibration needs both kinds"
-        )
-    scores = back_end.scores(sides.table, sides.enrollment, sides.test)
-    speech, target = sides.speech_s(), sides.table.is_target
-    who = [
-        trial_set.enrollment_speakers[sides.table.enrollment],
-        trial_set.test_speakers[sides.table.test],
-    ]
-    n_speakers = len(np.unique(np.concatenate(who)))
-    classes = (scores[target], scores[~target])
-    rows = threshold_table(*classes, n_speakers)
-    table = ThresholdTable(round(float(np.median(speech[~target])), 2), name, rows)
-    try:
-        fit = fit_calibration(
-            *classes, speech[target], speech[~target], n_speakers=n_speakers, measured_on=name
-        )
-    except ScoringError:  # equal seconds, or too few trials: the score alone must do
-        fit = fit_calibration(*classes, n_speakers=n_speakers, measured_on=name)
-    return table, fit
 
 
 def _result(
@@ -377,13 +198,13 @@ def _result(
 ) -> SystemResult:
     embedder = system.embedder
     card = embedder.encoder.card
-    sides = _Sides.of(trial_set, found, card.embedding_size)
+    sides = EmbeddedTrials.of(trial_set, found, card.embedding_size)
     progress(f"scoring with {system.name}", 0, 1)
     if not 0 < sides.table.n_target < len(sides.table):
         raise ScoringError(
             f"{trial_set.name}: {sides.table.n_target} target and "
             f"{len(sides.table) - sides.table.n_target} non-target trials are left with "
-            f"{system.name}; both kinds are needed. {_first_failure(trial_set, found)}"
+            f"{system.name}; both kinds are needed. {first_failure(trial_set, found)}"
         )
     scores = back_end.scores(sides.table, sides.enrollment, sides.test)
     trials = _trial_scores(trial_set, sides, scores, llr)
@@ -412,16 +233,16 @@ def _result(
         recall=_recall(trial_set, whole, settings),
         condition=trial_set.condition,
         cells=_cells(trial_set, sides, trials, settings, progress),
-        exclusions=_exclusions(trial_set, found, sides),
+        exclusions=exclusions(trial_set, found, sides),
         thresholds=_card_thresholds(system, back_end, sides),
-        speaker_map=_speaker_map(trial_set, sides),
+        speaker_map=speaker_map(trial_set, sides),
         scores=whole,
         table=trial_set.table,
     )
 
 
 def _trial_scores(
-    trial_set: TrialSet, sides: _Sides, scores: Floats, llr: _Llr | None
+    trial_set: TrialSet, sides: EmbeddedTrials, scores: Floats, llr: _Llr | None
 ) -> TrialScores:
     return TrialScores(
         scores,
@@ -434,7 +255,7 @@ def _trial_scores(
 
 def _cells(
     trial_set: TrialSet,
-    sides: _Sides,
+    sides: EmbeddedTrials,
     trials: TrialScores,
     settings: Settings,
     progress: Progress,
@@ -474,49 +295,13 @@ def _recall(trial_set: TrialSet, scores: Floats, settings: Settings) -> dict[str
     )
 
 
-def _exclusions(trial_set: TrialSet, found: Mapping[Path, Embedded], sides: _Sides) -> Exclusions:
-    files = sorted(set(_files(trial_set)))
-    failed = tuple((str(path), found[path].reason) for path in files if found[path].reason)
-    return Exclusions(
-        n_repeated=trial_set.table.n_repeated,
-        missing_files=trial_set.missing,
-        n_missing_trials=sides.n_missing,
-        failed=failed,
-        n_recordings=len(files),
-        n_failed_trials=len(sides.kept) - len(sides.table) - sides.n_missing,
-    )
-
-
-def _first_failure(trial_set: TrialSet, found: Mapping[Path, Embedded]) -> str:
-    for path in _files(trial_set):
-        if found[path].reason:
-            return f"First recording without an embedding: {path}: {found[path].reason}"
-    return "No recording failed: the list holds one kind only"
-
-
-def _card_thresholds(system: System, back_end: BackEnd, sides: _Sides) -> dict[str, float]:
+def _card_thresholds(system: System, back_end: BackEnd, sides: EmbeddedTrials) -> dict[str, float]:
     """What the verifier would use for the median trial, to be drawn into the histogram."""
     card = system.embedder.encoder.card
     table = card.table_for(float(np.median(sides.speech_s())))
     if table is None or not back_end.is_plain or not system.embedder.is_card_setting:
         return {}
     return {f"{r.fmr:g}": r.threshold for r in table.rows if r.threshold is not None}
-
-
-def _speaker_map(trial_set: TrialSet, sides: _Sides) -> SpeakerMap:
-    """Up to 20 speakers with the most test recordings, up to 50 of each, in the list's order."""
-    usable = sides.test.acquired
-    speakers = trial_set.test_speakers[usable]
-    embeddings = sides.test.embedding[usable]
-    names, counts = np.unique(speakers, return_counts=True)
-    largest = names[np.argsort(-counts, kind="stable")][:MAX_MAP_SPEAKERS]
-    rows = [np.flatnonzero(speakers == who)[:MAX_MAP_RECORDINGS] for who in np.sort(largest)]
-    chosen = np.concatenate(rows)
-    known = trial_set.speaker_names
-    return SpeakerMap(
-        embeddings[chosen],
-        tuple(known[s] if known else f"speaker {s}" for s in speakers[chosen].tolist()),
-    )
 
 
 def _pairs(
@@ -556,44 +341,6 @@ def _on_common(
         trial_set.test_speakers[table.test],
     )
     return measure(trials, n_draws=settings.n_draws, seed=settings.seed)
-
-
-def _refuse_missing(trial_sets: Sequence[TrialSet]) -> None:
-    for trial_set in trial_sets:
-        if trial_set.missing:
-            some = ", ".join(trial_set.missing[:SHOWN])
-            more = len(trial_set.missing) - SHOWN
-            raise ManifestError(
-                f"{trial_set.name}: {len(trial_set.missing)} files are missing ({some}"
-                f"{f' and {more} more' if more > 0 else ''}); without --strict their trials are "
-                "left out and counted"
-            )
-
-
-def _refuse_shared_speakers(trial_sets: Sequence[TrialSet], settings: Settings) -> None:
-    """Neither cohort nor calibration may hold a speaker or a recording of the trials."""
-    others: list[tuple[str, set[str], set[Path]]] = []
-    if settings.cohort:
-        speakers = {u.speaker_id for u in settings.cohort}
-        others.append(("cohort", speakers, {u.path.resolve() for u in settings.cohort}))
-    if settings.calibration_set:
-        chosen = settings.calibration_set
-        files = {path.resolve() for path in _files(chosen)}
-        others.append(("calibration set", set(chosen.speaker_names), files))
-    for what, speakers, files in others:
-        for trial_set in trial_sets:
-            shared = speakers & set(trial_set.speaker_names)
-            if shared:
-                raise ManifestError(
-                    f"{what}: speaker {min(shared)} is in the trials of {trial_set.name} as well "
-                    f"({len(shared)} such); it must hold other speakers"
-                )
-            same = files & {path.resolve() for path in _files(trial_set)}
-            if same:
-                raise ManifestError(
-                    f"{what}: {min(same)} is a recording of the trials ({len(same)} such); it "
-                    "must hold other speakers"
-                )
 
 
 def _cutting(embedder: Embedder) -> str:

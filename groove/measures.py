@@ -37,8 +37,8 @@ MIN_CELL_TRIALS, MIN_CELL_SPEAKERS = 100, 10
 COMPARED = ("eer", "min_dcf_0.01", "min_dcf_0.05", "cllr")
 FMR_GRID: Floats = np.geomspace(1e-5, 1.0, 161)
 N_BINS = 80  # of the score histogram
-N_RELIABILITY = 200  # narrow bins, joined until both classes have enough trials in each
-MIN_BIN_TRIALS = 10
+N_RELIABILITY = 200  # narrow bins, joined until each holds enough of...
+MIN_BIN_MASS = 0.02  # ...the trials' weight, in which both classes count a half
 
 
 @dataclass(frozen=True)
@@ -359,29 +359,25 @@ def _reliability(llrs: Floats, is_target: Bools) -> Reliability:
     claimed = np.exp(-np.logaddexp(0.0, -llrs))
     weight = np.where(is_target, 0.5 / is_target.sum(), 0.5 / (~is_target).sum())
     narrow = np.minimum((claimed * N_RELIABILITY).astype(np.int64), N_RELIABILITY - 1)
-    counts = [
-        np.bincount(narrow[kind], minlength=N_RELIABILITY) for kind in (is_target, ~is_target)
-    ]
-    index = _wide_bins(*counts)[narrow]
-    n = np.bincount(index)
+    mass = np.bincount(narrow, weight, N_RELIABILITY).astype(np.float64)
+    index = _wide_bins(mass)[narrow]
     total = np.bincount(index, weight)
     return Reliability(
         np.bincount(index, weight * claimed) / total,
         np.bincount(index, weight * is_target) / total,
-        n,
+        np.bincount(index),
     )
 
 
-def _wide_bins(target: Ints, nontarget: Ints) -> Ints:
-    """Narrow bins -> wide ones that hold enough trials of both classes; the last may stay short."""
-    wide = np.zeros(len(target), dtype=np.int64)
-    bin_, held = 0, np.zeros(2, dtype=np.int64)
-    for i, both in enumerate(zip(target.tolist(), nontarget.tolist(), strict=True)):
+def _wide_bins(mass: Floats) -> Ints:
+    """Narrow bins -> wide ones that hold at least `MIN_BIN_MASS` of all trials' weight each."""
+    wide = np.zeros(len(mass), dtype=np.int64)
+    held, bin_ = 0.0, 0
+    for i, share in enumerate(mass.tolist()):
         wide[i] = bin_
-        held += both
-        left = min(target[i + 1 :].sum(), nontarget[i + 1 :].sum())
-        if held.min() >= MIN_BIN_TRIALS and left >= MIN_BIN_TRIALS:
-            bin_, held = bin_ + 1, np.zeros(2, dtype=np.int64)
+        held += share
+        if held >= MIN_BIN_MASS and float(mass[i + 1 :].sum()) >= MIN_BIN_MASS:
+            held, bin_ = 0.0, bin_ + 1
     return wide
 
 

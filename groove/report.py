@@ -21,7 +21,7 @@ from typing import Any
 from groove import plots
 from groove.bootstrap import Interval
 from groove.document import Block, Heading, Picture, Table, Text, to_html, to_markdown, to_text
-from groove.evaluation import PairResult, Report, SystemResult
+from groove.evaluated import PairResult, Report, SystemResult
 from groove.manifest import write_lines
 from groove.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS
 from groove.version import VERSION
@@ -211,20 +211,16 @@ def _blocks(report: Report, pictures: Sequence[Picture], *, drawn: bool) -> Iter
     if report.pairs:
         yield Heading("Which is better?")
         yield from _comparison_blocks(report.pairs)
-    for system in systems:
-        if system.cells:
-            yield Heading(f"By {system.condition}: {system.title}")
-            yield _cell_table(system)
-            yield Text(
-                f"No verdict below {MIN_CELL_TRIALS} target and {MIN_CELL_TRIALS} non-target "
-                f"trials, or {MIN_CELL_SPEAKERS} speakers with target trials.",
-                is_note=True,
-            )
     if pictures:
         yield Heading("Figures")
         yield from pictures
     elif not drawn:
         yield Text("No figures: they need  pip install 'groove-sv[plots]'.", is_note=True)
+    for system in systems:
+        if system.cells:
+            yield Heading(f"By {system.condition}: {system.title}")
+            yield _cell_table(system)
+            yield Text(_cell_note(system), is_note=True)
     yield Heading("Scores and settings")
     yield _settings_table(systems)
     yield Text(f"Groove {VERSION}.", is_note=True)
@@ -341,9 +337,24 @@ def _cell_table(system: SystemResult) -> Table:
             f"{cell.n_speakers:,}",
         )
         for cell in system.cells
+        if cell.n_target
     ]
     header = ("test", "enrollment", "EER", "target", "non-target", "speakers")
     return Table((f"{header[0]} {system.condition}", *header[1:]), tuple(rows))
+
+
+def _cell_note(system: SystemResult) -> str:
+    text = (
+        f"No verdict below {MIN_CELL_TRIALS} target and {MIN_CELL_TRIALS} non-target trials, or "
+        f"{MIN_CELL_SPEAKERS} speakers with target trials."
+    )
+    without = [cell.n_nontarget for cell in system.cells if not cell.n_target]
+    if without:
+        text += (
+            f" {len(without)} more cells hold {sum(without):,} non-target trials and no target "
+            "trial; they are in metrics.json."
+        )
+    return text
 
 
 def _settings_table(systems: Sequence[SystemResult]) -> Table:

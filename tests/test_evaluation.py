@@ -15,7 +15,8 @@ from groove.bench import wav_bytes
 from groove.embedder import Embedder
 from groove.embedding_cache import EmbeddingCache
 from groove.errors import ManifestError, ScoringError
-from groove.evaluation import Report, Settings, System, evaluate
+from groove.evaluated import Report
+from groove.evaluation import Settings, System, evaluate
 from groove.manifest import Utterance, write_manifest
 from groove.measures import Conditions, TrialScores, cells, compare, measure
 from groove.metrics import act_dcf, auc, cllr, eer, min_dcf
@@ -339,6 +340,24 @@ def test_a_cell_too_small_for_a_verdict_has_counts_and_no_rate(rng: np.random.Ge
     kept = trials.only(index == 0)
     assert large.eer.value == eer(*kept.split(kept.scores))
     assert small.eer is None and small.n_target == 20 and small.n_speakers == 2
+
+
+def test_the_calibration_plot_says_what_was_found(rng: np.random.Generator) -> None:
+    """True log-likelihood ratios of two normal distributions lie on the diagonal."""
+    trials = scores_of(rng, 100, 6, 2.0)
+    llrs = 2.0 * trials.scores - 2.0  # ln N(s; 2, 1) / N(s; 0, 1)
+    true = TrialScores(trials.scores, trials.is_target, *trials_speakers(trials), llrs)
+    found = measure(true, n_draws=2).reliability
+    assert found is not None and len(found.claimed) >= 10 and found.n.sum() == len(llrs)
+    np.testing.assert_allclose(found.found, found.claimed, atol=0.12)
+    assert abs(float((found.found - found.claimed).mean())) < 0.02
+    late = TrialScores(trials.scores, trials.is_target, *trials_speakers(trials), llrs - 2)
+    found = measure(late, n_draws=2).reliability
+    assert found is not None and (found.found - found.claimed).max() > 0.2
+
+
+def trials_speakers(trials: TrialScores) -> tuple[np.ndarray, np.ndarray]:
+    return trials.enrollment_speakers, trials.test_speakers
 
 
 def test_symmetric_cells_count_a_pair_of_conditions_once(rng: np.random.Generator) -> None:

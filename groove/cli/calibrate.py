@@ -121,7 +121,7 @@ def _from_trials(
     name: str,
     workers: int,
 ) -> ModelCard:
-    from groove.evaluation import measure_calibration
+    from groove.trial_calibration import measure_calibration
     from groove.trial_sets import from_list, from_manifest
 
     if manifest is not None:

@@ -29,7 +29,7 @@ from groove.trial_sets import TrialSet, read_enroll_map
 from groove.trial_table import Ints, TrialTable, read_trial_table
 
 OFFICIAL = {"enrollments": 196, "tests": 17_777, "trials": 3_484_292, "target": 17_755}
-JOINED, MEAN = "joined enrollment recording", "mean of the enrollment's embeddings"
+JOINED, MEAN = "joined recording", "mean of embeddings"
 SPEAKER = re.compile(r"^(id\d{5})(?:-|$)")
 UTTERANCE = re.compile(r"^(?:(id\d{5})-)?([a-z_]+)-(\d+)-(\d+)$")
 

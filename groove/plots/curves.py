@@ -57,7 +57,8 @@ def roc(path: Path, systems: Sequence[Named]) -> Path:
         axes.set_xscale("log")
         axes.set_xlim(_lowest(systems)[0], 1)
         floor = min(float((1 - m.curve.fnmr)[m.curve.fmr >= 1e-4].min()) for _, m in systems)
-        axes.set_ylim(max(0.0, 100 * floor - 5), 101)
+        bottom = max(0.0, 100 * floor - 2)
+        axes.set_ylim(bottom, 100 + 0.03 * (100 - bottom))
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
         axes.set_xlabel("false-match rate, %")
         axes.set_ylabel("true-match rate, %")
@@ -149,7 +150,8 @@ def _lowest(systems: Sequence[Named]) -> tuple[float, float]:
         max(2e-4, 0.5 / m.n_target, float(m.curve.fnmr[m.curve.fmr <= 0.3].min()) * 0.7)
         for _, m in systems
     )
-    return min(x, 0.01), min(y, 0.1)
+    eer = min(max(LEAST, 0.6 * m.metrics["eer"].value) for _, m in systems)  # its point is seen
+    return min(x, eer, 0.01), max(LEAST, min(y, eer, 0.1))
 
 
 def _deviate(rate: Any) -> Any:

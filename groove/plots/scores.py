@@ -41,14 +41,14 @@ def score_histogram(
         axes.set_ylabel("share of the class's trials, %")
         axes.set_title(f"Scores: {names[name]}")
         axes.grid(axis="x", visible=False)
-        axes.legend(loc="upper left", ncols=2)
+        axes.legend(loc="upper left")
     return path
 
 
 def reliability(path: Path, systems: Sequence[tuple[str, Measured]]) -> Path:
     """Claimed probability against found share at even odds; on the diagonal they agree."""
     names = drawable(name for name, _ in systems)
-    with figure(path, names, size=(5.6, 5.2)) as (_, axes):
+    with figure(path, names, size=(5.2, 5.5 + 0.2 * len(systems))) as (drawn, axes):
         axes.plot([0, 100], [0, 100], color=FAINT, lw=0.9, ls=(0, (4, 4)), label="perfect")
         for i, (name, measured) in enumerate(systems):
             found = measured.reliability
@@ -63,7 +63,7 @@ def reliability(path: Path, systems: Sequence[tuple[str, Measured]]) -> Path:
                 ms=5,
                 color=COLOURS[i % len(COLOURS)],
                 mec="white",
-                label=f"{names[name]}: Cllr {cllr:.3f}, of which {cllr - least:.3f} calibration",
+                label=f"{names[name]}: Cllr {cllr:.3f}, {cllr - least:.3f} lost by calibration",
             )
         axes.set_xlim(-2, 102)
         axes.set_ylim(-2, 102)
@@ -71,7 +71,7 @@ def reliability(path: Path, systems: Sequence[tuple[str, Measured]]) -> Path:
         axes.set_xlabel("claimed probability of the same voice, %")
         axes.set_ylabel("found share of the same voice, %")
         axes.set_title("Calibration at even odds")
-        axes.legend(loc="upper left")
+        drawn.legend(loc="outside lower left", ncols=1)
     return path
 
 
