@@ -9,7 +9,7 @@ holds too little speech the decision is "undecided" and there is no score: silen
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -76,6 +76,18 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """What follows from one score: see `Comparison`."""
+
+    decision: Verdict
+    score: float | None
+    threshold: float
+    rule: str
+    llr: float | None
+    probability: float | None
+
+
+@dataclass(frozen=True)
 class _Threshold:
     value: float
     rule: str
@@ -128,6 +140,11 @@ class Verifier:
         """The model's card."""
         return self.embedder.encoder.card
 
+    @property
+    def given_threshold(self) -> float | None:
+        """The threshold that was given, if any."""
+        return self._given
+
     def compare(
         self,
         a: AudioSource,
@@ -152,22 +169,47 @@ class Verifier:
             for source, item in zip((a, b), examined, strict=True)
         ]
         shorter_s = min(side.speech.speech_s for side in sides)
-        threshold = self._threshold(shorter_s)
-        score = _score(*examined)
-        llr = self._llr(score, shorter_s)
+        judged = self.judge(_score(*examined), shorter_s)
         return Comparison(
+            decision=judged.decision,
+            score=judged.score,
+            threshold=judged.threshold,
+            rule=judged.rule,
+            llr=judged.llr,
+            probability=judged.probability,
+            warnings=tuple(self.cautions(sides)),
+            model=f"{self.card.name} {self.card.version}",
+            a=sides[0],
+            b=sides[1],
+            seconds=time.perf_counter() - started,
+        )
+
+    def judge(self, score: float | None, speech_s: float) -> Judgement:
+        """The decision for a score, or for none; see `Comparison`.
+
+        Args:
+            score: a cosine; None where a side gave no embedding.
+            speech_s: seconds of speech of the shorter side.
+        """
+        threshold, llr = self._threshold(speech_s), self._llr(score, speech_s)
+        return Judgement(
             decision=_decide(score, threshold.value),
             score=score,
             threshold=threshold.value,
             rule=threshold.rule,
             llr=llr,
             probability=None if llr is None else probability(llr, PRIOR),
-            warnings=tuple(self._cautions(sides)),
-            model=f"{self.card.name} {self.card.version}",
-            a=sides[0],
-            b=sides[1],
-            seconds=time.perf_counter() - started,
         )
+
+    def cautions(self, sides: Iterable[Side]) -> Iterator[Caution]:
+        """What is wrong with recordings, and with the rule that judges them."""
+        for side in sides:
+            for found in side.speech.warnings(self.card.min_speech_s, self.card.short_speech_s):
+                yield Caution(found.code, found.text, side.name)
+        if self._given is None and not self.embedder.is_card_setting:
+            yield Caution("settings", "the threshold was not measured for these settings", "")
+        if self.card.calibration is None:
+            yield Caution("uncalibrated", "the card holds no calibration: no probability", "")
 
     def _examine(
         self, source: AudioSource, progress: Callable[[str, float], None] | None
@@ -176,15 +218,6 @@ class Verifier:
             return self.embedder.examine(source)
         name = source_name(source)
         return self.embedder.examine(source, lambda seconds: progress(name, seconds))
-
-    def _cautions(self, sides: list[Side]) -> Iterator[Caution]:
-        for side in sides:
-            for found in side.speech.warnings(self.card.min_speech_s, self.card.short_speech_s):
-                yield Caution(found.code, found.text, side.name)
-        if self._given is None and not self.embedder.is_card_setting:
-            yield Caution("settings", "the threshold was not measured for these settings", "")
-        if self.card.calibration is None:
-            yield Caution("uncalibrated", "the card holds no calibration: no probability", "")
 
     def _llr(self, score: float | None, speech_s: float) -> float | None:
         if score is None or self.card.calibration is None:

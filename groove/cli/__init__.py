@@ -1,7 +1,8 @@
 """The `groove` command. Each module here is one group of commands, thin over the library.
 
-Exit status: what the command says (`compare`: 0 same, 1 different, 2 undecided or error), and 2 for
-every error, with one line on standard error; ``--debug`` anywhere shows the traceback instead.
+Exit status: what the command says (`compare`: 0 same, 1 different, 2 undecided or error; `verify`
+and `identify` likewise), and 2 for every error, with one line on standard error; ``--debug``
+anywhere shows the traceback instead.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 
 import click
 
-from groove.cli import bench, compare, embed, importing, models
+from groove.cli import bench, compare, embed, importing, models, people, recognise
 from groove.errors import GrooveError
 from groove.version import VERSION
 
@@ -25,7 +26,8 @@ def app(debug: bool) -> None:
     """
 
 
-for command in (compare.command, embed.command, importing.command, models.group, bench.command):
+commands = (compare.command, embed.command, importing.command, models.group, bench.command)
+for command in (*commands, *people.COMMANDS, *recognise.COMMANDS):
     app.add_command(command)
 
 
