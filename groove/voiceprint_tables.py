@@ -222,13 +222,8 @@ def read_voiceprint(transaction: sqlite3.Connection, key: int) -> Voiceprint:
 
 def load_gallery(transaction: sqlite3.Connection, tag: ModelTag) -> Gallery:
     """Everybody's mean embedding, read block by block."""
-    (n_people,) = transaction.execute(
-        "SELECT count(*) FROM person WHERE person_key IN (SELECT person_key FROM utterance)"
-    ).fetchone()
-    keys = np.empty(n_people, np.int64)
     rows = transaction.execute("SELECT DISTINCT person_key FROM utterance ORDER BY person_key")
-    for i, (key,) in enumerate(rows):
-        keys[i] = key
+    keys = np.fromiter((key for (key,) in rows), np.int64)
     builder = GalleryBuilder(keys, tag.size)
     cursor = transaction.execute("SELECT person_key, speech_s, embedding FROM utterance")
     while block := cursor.fetchmany(LOAD_ROWS):
