@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 from groove.audio import AudioSource
 from groove.audio.bytestream import source_name
-from groove.card import ModelCard
+from groove.card import ModelCard, ThresholdTable
 from groove.embedder import Embedder, Examined
 from groove.encoder import Encoder
 from groove.errors import SettingsError
-from groove.scoring import cosine, probability
+from groove.scoring import ThresholdRow, cosine, probability
 from groove.speech import SpeechReport
 
 DEFAULT_FMR = 0.01
@@ -224,13 +224,25 @@ class Verifier:
             return None
         return float(self.card.calibration.llr(score, speech_s))
 
-    def _threshold(self, speech_s: float) -> _Threshold:
-        """The threshold for a trial whose shorter side holds ``speech_s`` seconds of speech."""
+    def row_for(self, speech_s: float) -> tuple[ThresholdTable, ThresholdRow] | None:
+        """The measured row behind the threshold; None for a threshold that was given.
+
+        Args:
+            speech_s: seconds of speech of the shorter side.
+        """
         if self._given is not None:
-            return _Threshold(self._given, "the threshold that you gave")
+            return None
         table = self.card.table_for(speech_s)
         assert table is not None  # `_require_rows` saw to it
-        row = table.row_for(self._fmr)
+        return table, table.row_for(self._fmr)
+
+    def _threshold(self, speech_s: float) -> _Threshold:
+        """The threshold for a trial whose shorter side holds ``speech_s`` seconds of speech."""
+        measured = self.row_for(speech_s)
+        if measured is None:
+            assert self._given is not None
+            return _Threshold(self._given, "the threshold that you gave")
+        table, row = measured
         assert row.threshold is not None
         rule = (
             f"at most {100 * row.fmr:g} % false matches: {row.n_false_matches:,} of "

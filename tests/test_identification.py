@@ -18,6 +18,7 @@ from groove.identification import (
     posteriors,
     threshold_for,
 )
+from groove.models import catalogue
 from groove.scoring import Calibration, ThresholdRow
 from tests.fakes import fake_card
 
@@ -164,3 +165,16 @@ def test_posteriors_do_not_overflow() -> None:
     assert chances == [pytest.approx(1), pytest.approx(0)] and nobody == pytest.approx(0)
     chances, nobody = posteriors(np.full(3, -1e4, np.float32), np.array([0]))
     assert chances == [pytest.approx(0)] and nobody == pytest.approx(1)
+
+
+def test_the_continuation_is_strict_in_every_table_that_was_measured() -> None:
+    """From the rows 1e-2 and 1e-3 alone it leads above the threshold that 1e-4 really has."""
+    tables = catalogue()["campplus-zh-en"].card["thresholds"]
+    assert len(tables) > 5
+    for table in tables:
+        measured = {row["fmr"]: row["threshold"] for row in table["rows"]}
+        rows = [ThresholdRow.from_dict(row) for row in table["rows"] if row["fmr"] >= 1e-3]
+        card = fake_card(thresholds=(ThresholdTable(1.0, "x", tuple(rows)),), calibration=None)
+        continued = threshold_for(card, 1.0, 1, fpir=1e-4)
+        assert not continued.measured
+        assert measured[1e-4] < continued.value < measured[1e-4] + 0.03

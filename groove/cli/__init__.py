@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from groove.cli import bench, compare, embed, importing, models, people, recognise
+from groove.cli import bench, compare, demo, embed, importing, listen, models, people, recognise
 from groove.errors import GrooveError
 from groove.version import VERSION
 
@@ -27,7 +27,7 @@ def app(debug: bool) -> None:
 
 
 commands = (compare.command, embed.command, importing.command, models.group, bench.command)
-for command in (*commands, *people.COMMANDS, *recognise.COMMANDS):
+for command in (*commands, *people.COMMANDS, *recognise.COMMANDS, listen.command, demo.command):
     app.add_command(command)
 
 
