@@ -6,7 +6,7 @@ WAV2 ?= examples/voice_a_2.wav
 MODEL ?= campplus-zh-en
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: compare test check lint test-core test-peers model clean
+.PHONY: compare test check lint test-core test-peers test-browser model clean
 
 # Base install only: no torch, no matplotlib. Exit status 1 of compare means "different voices".
 compare: .venv/ready model
@@ -28,12 +28,17 @@ lint: .venv-train/ready-dev
 # The core tests in an environment that has the base install, and pytest.
 test-core: .venv/ready model
 	.venv/bin/python $(PIP) -r requirements/test-core.txt
-	.venv/bin/python -m pytest -m "not torch and not peers" --ignore=tests/training
+	.venv/bin/python -m pytest -m "not torch and not peers and not browser" --ignore=tests/training
 
 # Peers' packages: makes the golden files again and compares; not part of CI.
 test-peers: .venv-train/ready-dev model
 	.venv-train/bin/python $(PIP) --no-deps -r requirements/peers.txt
 	.venv-train/bin/python -m pytest -m peers
+
+# The web page in a real Chromium (Debian: apt-get install chromium chromium-driver); not part of CI.
+test-browser: .venv-train/ready-dev model
+	.venv-train/bin/python $(PIP) -r requirements/browser.txt
+	.venv-train/bin/python -m pytest -m browser
 
 # Converting a public checkpoint needs torch, once, in an environment of its own.
 model: .venv/ready

@@ -4,13 +4,14 @@
 >>> groove.compare("a.wav", "b.wav").decision            # "same", "different" or "undecided"
 >>> verifier = groove.Verifier("campplus-zh-en", fmr=0.001)
 >>> groove.Embedder().embed("a.wav").shape               # [D], length 1
+>>> groove.VoiceprintStore().identify("a.wav").name      # who of those enrolled; None: nobody
 
 Importing this imports no torch and starts nothing.
 """
 
 from __future__ import annotations
 
-from groove.api import Embedder, Verifier, compare
+from groove.api import Embedder, Verifier, VoiceprintStore, compare
 from groove.card import ModelCard
 from groove.encoder import Encoder, OnnxEncoder
 from groove.errors import GrooveError
@@ -26,6 +27,7 @@ __all__ = [
     "ModelCard",
     "OnnxEncoder",
     "Verifier",
+    "VoiceprintStore",
     "__version__",
     "compare",
     "open_encoder",

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import cached_property
 
-from groove import embedder, verifier
+from groove import embedder, recognition, verifier, voiceprints
 from groove.audio import AudioSource
 from groove.encoder import Encoder
+from groove.identification import DEFAULT_FPIR
 from groove.loading import open_encoder
 
 Model = str | os.PathLike[str] | Encoder | None
@@ -71,6 +74,76 @@ class Verifier(verifier.Verifier):
             crop_sec=crop_sec,
             channel=channel,
         )
+
+
+class VoiceprintStore(voiceprints.VoiceprintStore):
+    """People and their voices in one file, with a model by name; opened when first listened with.
+
+    >>> store = groove.VoiceprintStore("people.db")
+    >>> store.enroll("张三", ["a.wav", "b.wav"], consent="form 17")
+    >>> store.verify("张三", "c.wav").decision
+    >>> store.identify("c.wav").name                           # None: nobody
+    >>> store.forget(["张三"])
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        model: Model = None,
+        threads: int | None = None,
+        fmr: float | None = None,
+        threshold: float | None = None,
+        fpir: float = DEFAULT_FPIR,
+        must_exist: bool = False,
+    ) -> None:
+        """Open the file at ``path``, or make it; None takes the user's own.
+
+        Args:
+            path: see `groove.voiceprints.VoiceprintStore`.
+            model: a catalogue name, a path, an open encoder, or None for the default.
+            threads: see `open_encoder`.
+            fmr: see `groove.verifier.Verifier`; for `verify` and the check while enrolling.
+            threshold: see `groove.verifier.Verifier`; for `identify`, too.
+            fpir: see `groove.recognition.Recognizer`.
+            must_exist: refuse to make a new file.
+        """
+        super().__init__(path, must_exist=must_exist)
+        self._model, self._threads = model, threads
+        self._fmr, self._threshold, self._fpir = fmr, threshold, fpir
+
+    @cached_property
+    def recognizer(self) -> recognition.Recognizer:
+        """The store together with the model."""
+        judge = Verifier(
+            self._model, threads=self._threads, fmr=self._fmr, threshold=self._threshold
+        )
+        return recognition.Recognizer(self, judge, fpir=self._fpir)
+
+    def enroll(
+        self,
+        name: str,
+        sources: Sequence[AudioSource],
+        *,
+        consent: str = "",
+        same_person: bool = False,
+    ) -> recognition.Enrollment:
+        """Enrol recordings of one person; see `Recognizer.enroll`."""
+        return self.recognizer.enroll(name, sources, consent=consent, same_person=same_person)
+
+    def verify(self, name: str, source: AudioSource) -> recognition.Verification:
+        """Is this the person of that name? See `Recognizer.verify`."""
+        return self.recognizer.verify(name, source)
+
+    def identify(self, source: AudioSource, *, top: int = 5) -> recognition.Identification:
+        """Who is talking, or nobody? See `Recognizer.identify`."""
+        return self.recognizer.identify(source, top=top)
+
+    def reembed(
+        self, name: str, sources: Sequence[AudioSource], *, same_person: bool = False
+    ) -> recognition.Enrollment:
+        """Replace a person's embeddings by this model's; see `Recognizer.reembed`."""
+        return self.recognizer.reembed(name, sources, same_person=same_person)
 
 
 def compare(

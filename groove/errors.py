@@ -93,6 +93,22 @@ class TrainingError(GrooveError):
     """A training run cannot go on; the message says what was saved and how to go on."""
 
 
+class StoreError(GrooveError):
+    """A voiceprint store cannot be used, or refuses what was asked of it."""
+
+
+class UnknownPerson(StoreError):
+    """Nobody of that name is enrolled."""
+
+
+class OtherVoice(StoreError):
+    """A recording does not sound like the person it was given for."""
+
+
+class ModelMismatch(StoreError):
+    """Voiceprints of another model, which cannot be compared with this one's."""
+
+
 class MissingExtra(GrooveError):
     """An optional part of Groove is not installed."""
 

@@ -9,17 +9,17 @@ holds too little speech the decision is "undecided" and there is no score: silen
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from groove.audio import AudioSource
 from groove.audio.bytestream import source_name
-from groove.card import ModelCard
+from groove.card import ModelCard, ThresholdTable
 from groove.embedder import Embedder, Examined
 from groove.encoder import Encoder
 from groove.errors import SettingsError
-from groove.scoring import cosine, probability
+from groove.scoring import ThresholdRow, cosine, probability
 from groove.speech import SpeechReport
 
 DEFAULT_FMR = 0.01
@@ -76,6 +76,18 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """What follows from one score: see `Comparison`."""
+
+    decision: Verdict
+    score: float | None
+    threshold: float
+    rule: str
+    llr: float | None
+    probability: float | None
+
+
+@dataclass(frozen=True)
 class _Threshold:
     value: float
     rule: str
@@ -128,6 +140,11 @@ class Verifier:
         """The model's card."""
         return self.embedder.encoder.card
 
+    @property
+    def given_threshold(self) -> float | None:
+        """The threshold that was given, if any."""
+        return self._given
+
     def compare(
         self,
         a: AudioSource,
@@ -152,22 +169,47 @@ class Verifier:
             for source, item in zip((a, b), examined, strict=True)
         ]
         shorter_s = min(side.speech.speech_s for side in sides)
-        threshold = self._threshold(shorter_s)
-        score = _score(*examined)
-        llr = self._llr(score, shorter_s)
+        judged = self.judge(_score(*examined), shorter_s)
         return Comparison(
+            decision=judged.decision,
+            score=judged.score,
+            threshold=judged.threshold,
+            rule=judged.rule,
+            llr=judged.llr,
+            probability=judged.probability,
+            warnings=tuple(self.cautions(sides)),
+            model=f"{self.card.name} {self.card.version}",
+            a=sides[0],
+            b=sides[1],
+            seconds=time.perf_counter() - started,
+        )
+
+    def judge(self, score: float | None, speech_s: float) -> Judgement:
+        """The decision for a score, or for none; see `Comparison`.
+
+        Args:
+            score: a cosine; None where a side gave no embedding.
+            speech_s: seconds of speech of the shorter side.
+        """
+        threshold, llr = self._threshold(speech_s), self._llr(score, speech_s)
+        return Judgement(
             decision=_decide(score, threshold.value),
             score=score,
             threshold=threshold.value,
             rule=threshold.rule,
             llr=llr,
             probability=None if llr is None else probability(llr, PRIOR),
-            warnings=tuple(self._cautions(sides)),
-            model=f"{self.card.name} {self.card.version}",
-            a=sides[0],
-            b=sides[1],
-            seconds=time.perf_counter() - started,
         )
+
+    def cautions(self, sides: Iterable[Side]) -> Iterator[Caution]:
+        """What is wrong with recordings, and with the rule that judges them."""
+        for side in sides:
+            for found in side.speech.warnings(self.card.min_speech_s, self.card.short_speech_s):
+                yield Caution(found.code, found.text, side.name)
+        if self._given is None and not self.embedder.is_card_setting:
+            yield Caution("settings", "the threshold was not measured for these settings", "")
+        if self.card.calibration is None:
+            yield Caution("uncalibrated", "the card holds no calibration: no probability", "")
 
     def _examine(
         self, source: AudioSource, progress: Callable[[str, float], None] | None
@@ -177,27 +219,30 @@ class Verifier:
         name = source_name(source)
         return self.embedder.examine(source, lambda seconds: progress(name, seconds))
 
-    def _cautions(self, sides: list[Side]) -> Iterator[Caution]:
-        for side in sides:
-            for found in side.speech.warnings(self.card.min_speech_s, self.card.short_speech_s):
-                yield Caution(found.code, found.text, side.name)
-        if self._given is None and not self.embedder.is_card_setting:
-            yield Caution("settings", "the threshold was not measured for these settings", "")
-        if self.card.calibration is None:
-            yield Caution("uncalibrated", "the card holds no calibration: no probability", "")
-
     def _llr(self, score: float | None, speech_s: float) -> float | None:
         if score is None or self.card.calibration is None:
             return None
         return float(self.card.calibration.llr(score, speech_s))
 
-    def _threshold(self, speech_s: float) -> _Threshold:
-        """The threshold for a trial whose shorter side holds ``speech_s`` seconds of speech."""
+    def row_for(self, speech_s: float) -> tuple[ThresholdTable, ThresholdRow] | None:
+        """The measured row behind the threshold; None for a threshold that was given.
+
+        Args:
+            speech_s: seconds of speech of the shorter side.
+        """
         if self._given is not None:
-            return _Threshold(self._given, "the threshold that you gave")
+            return None
         table = self.card.table_for(speech_s)
         assert table is not None  # `_require_rows` saw to it
-        row = table.row_for(self._fmr)
+        return table, table.row_for(self._fmr)
+
+    def _threshold(self, speech_s: float) -> _Threshold:
+        """The threshold for a trial whose shorter side holds ``speech_s`` seconds of speech."""
+        measured = self.row_for(speech_s)
+        if measured is None:
+            assert self._given is not None
+            return _Threshold(self._given, "the threshold that you gave")
+        table, row = measured
         assert row.threshold is not None
         rule = (
             f"at most {100 * row.fmr:g} % false matches: {row.n_false_matches:,} of "

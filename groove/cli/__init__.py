@@ -1,7 +1,8 @@
 """The `groove` command. Each module here is one group of commands, thin over the library.
 
-Exit status: what the command says (`compare`: 0 same, 1 different, 2 undecided or error), and 2 for
-every error, with one line on standard error; ``--debug`` anywhere shows the traceback instead.
+Exit status: what the command says (`compare`: 0 same, 1 different, 2 undecided or error; `verify`
+and `identify` likewise), and 2 for every error, with one line on standard error; ``--debug``
+anywhere shows the traceback instead.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from groove.cli import (
     bench,
     calibrate,
     compare,
+    demo,
     embed,
     evaluate,
     export,
     golden,
     importing,
+    listen,
     models,
+    people,
     prepare,
+    recognise,
     train,
 )
 from groove.errors import GrooveError
@@ -50,6 +55,10 @@ for command in (
     importing.command,
     models.group,
     bench.command,
+    *people.COMMANDS,
+    *recognise.COMMANDS,
+    listen.command,
+    demo.command,
 ):
     app.add_command(command)
 

@@ -78,7 +78,7 @@ def text(comparison: Comparison) -> str:
     ]
     if c.probability is not None and c.llr is not None:
         lines.append(
-            f"probability  {_percent(c.probability)} that the voice is the same, at even odds "
+            f"probability  {percent(c.probability)} that the voice is the same, at even odds "
             f"beforehand (log-likelihood ratio {c.llr:+.2f})"
         )
     lines += [_side("a", c.a), _side("b", c.b)]
@@ -98,12 +98,12 @@ def _side(label: str, side: Side) -> str:
     )
 
 
-def _percent(probability: float) -> str:
+def percent(chance: float) -> str:
     """Never 100 % nor 0 %: a calibration cannot know that."""
-    percent = 100 * probability
-    if percent > 99.99:
+    value = 100 * chance
+    if value > 99.99:
         return "> 99.99 %"
-    return "< 0.01 %" if percent < 0.01 else f"{percent:.2f} %"
+    return "< 0.01 %" if value < 0.01 else f"{value:.2f} %"
 
 
 def _progress(name: str, seconds: float) -> None:

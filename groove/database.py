@@ -1,0 +1,230 @@
+"""One SQLite file, private to its owner, whose deleted bytes are really gone. The door to sqlite3.
+
+Conventions
+-----------
+The file is made whole (aside, then linked into place), readable by its owner only, in WAL mode
+with ``secure_delete``, and carries an application id and a schema version; another id or a newer
+version is refused. Every transaction has a connection of its own: nothing is held open between
+them, so threads and processes may share a store, and no reader keeps the log from being emptied.
+A transaction is there whole or not at all, whenever the process is killed (synchronous=FULL).
+
+`erase` rewrites the file (VACUUM), empties the log (checkpoint, truncate) and then looks for what
+was deleted in the bytes of the file, the log, its index and any journal. Until that is done
+``erasure_due`` stands in the file, written together with the deletion; whoever opens the store
+next after a kill completes it. What a file system or a disk keeps of overwritten blocks, snapshots
+and backups is beyond a program's reach.
+
+Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_secure_delete
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from groove.errors import StoreError
+
+BUSY_S = 30.0  # how long one process waits for another
+SIDE_FILES = ("", "-wal", "-shm", "-journal")
+PROBE, STRIDE = 16, 64  # bytes looked for, and how far apart: any run of 80 bytes holds a probe
+
+_SETTINGS = ("foreign_keys=ON", "secure_delete=ON", "synchronous=FULL", "temp_store=MEMORY")
+
+
+class Database:
+    """A file of one schema.
+
+    >>> with database.writing() as transaction: transaction.execute("INSERT ...")
+    >>> with database.reading() as transaction: transaction.execute("SELECT ...")
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, application_id: int, version: int, schema: str
+    ) -> None:
+        """Open the file, or make it.
+
+        Args:
+            path: where it lies.
+            application_id: four bytes that say whose file it is.
+            version: of the schema.
+            schema: statements that make the tables; one is ``meta (key, value)``.
+
+        Raises:
+            StoreError: not such a file, a newer version, or it cannot be read or written.
+        """
+        self.path = Path(path)
+        self._id, self._version = application_id, version
+        if self.path.is_dir():
+            raise StoreError(f"{self.path}: a folder; wanted the path of a store's file")
+        if not self.path.exists():
+            self._create(schema)
+        self._check()
+        with suppress(PermissionError):  # somebody else's file: they decide
+            self.path.chmod(0o600)
+        if self.meta("erasure_due"):
+            self.erase([])
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that sees one state of the file."""
+        with self._connected() as connection:
+            connection.execute("BEGIN")
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that is written whole at its end, or not at all."""
+        with self._connected() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def meta(self, key: str) -> str:
+        """A value of the table ``meta``; empty where there is none."""
+        with self.reading() as transaction:
+            row = transaction.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def erase(
+        self, deleted: Iterable[bytes], *, table_column: tuple[str, str] | None = None
+    ) -> int:
+        """Rewrite the file without what was deleted, and see that it is gone.
+
+        Args:
+            deleted: the values whose rows were deleted.
+            table_column: where equal bytes may stand lawfully, in rows that remain.
+
+        Returns:
+            How many bytes were searched.
+
+        Raises:
+            StoreError: another process kept the file busy (the deletion itself holds; the next
+                opening completes this), or bytes were found.
+        """
+        with self._connected() as connection:
+            connection.execute("VACUUM")
+            if not _emptied_log(connection):
+                raise StoreError(
+                    f"{self.path}: deleted, but another process reads the file and its log still "
+                    "holds the bytes; end that process and open the store again, which erases them"
+                )
+            connection.execute("DELETE FROM meta WHERE key = 'erasure_due'")
+        probes = [v[i : i + PROBE] for v in deleted for i in range(0, len(v) - PROBE + 1, STRIDE)]
+        n_bytes, found = self._search(probes)
+        if table_column and found:
+            found = [probe for probe in found if not self._stands_in(table_column, probe)]
+        if found:
+            raise StoreError(f"{self.path}: deleted bytes are still in the file; delete the file")
+        return n_bytes
+
+    def _search(self, probes: Sequence[bytes]) -> tuple[int, list[bytes]]:
+        """How many bytes the file and its companions have, and which probes stand in them."""
+        n_bytes, found = 0, []
+        for suffix in SIDE_FILES:
+            path = self.path.with_name(self.path.name + suffix)
+            if not path.exists() or path.stat().st_size == 0:
+                continue
+            with path.open("rb") as file, _mapped(file.fileno()) as data:
+                n_bytes += len(data)
+                found += [probe for probe in probes if data.find(probe) >= 0]
+        return n_bytes, found
+
+    def _stands_in(self, table_column: tuple[str, str], probe: bytes) -> bool:
+        table, column = table_column
+        with self.reading() as transaction:
+            query = f"SELECT 1 FROM {table} WHERE instr({column}, ?) > 0 LIMIT 1"
+            return transaction.execute(query, (probe,)).fetchone() is not None
+
+    def _create(self, schema: str) -> None:
+        """Make the file aside and link it into place; if another process was faster, take its."""
+        aside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            connection = sqlite3.connect(aside, isolation_level=None)
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.executescript(
+                    f"BEGIN; PRAGMA application_id={self._id}; PRAGMA user_version={self._version};"
+                    f"{schema} COMMIT;"
+                )
+            finally:
+                connection.close()
+            with suppress(FileExistsError):
+                os.link(aside, self.path)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(
+                f"{self.path}: cannot be made ({error}); give another path with --db"
+            ) from error
+        finally:
+            for suffix in SIDE_FILES:
+                with suppress(OSError):
+                    aside.with_name(aside.name + suffix).unlink()
+
+    def _check(self) -> None:
+        with self._connected() as connection:
+            (found_id,) = connection.execute("PRAGMA application_id").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if found_id != self._id:
+            raise StoreError(f"{self.path}: not a voiceprint store; give another path with --db")
+        if version != self._version:
+            raise StoreError(
+                f"{self.path}: a store of version {version}, this Groove reads {self._version}; "
+                "update Groove"
+            )
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one transaction; SQLite's errors become ours."""
+        connection = None
+        try:
+            uri = self.path.absolute().as_uri() + "?mode=rw"
+            connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+            for setting in _SETTINGS:
+                connection.execute(f"PRAGMA {setting}")
+            yield connection
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {_explain(error)}") from error
+        finally:
+            if connection is not None:
+                connection.close()
+
+
+def _emptied_log(connection: sqlite3.Connection) -> bool:
+    """Empty the log; False if somebody read or wrote it all the while.
+
+    SQLite itself does not wait for another process that empties it as well.
+    """
+    until = time.monotonic() + BUSY_S
+    while True:
+        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy or time.monotonic() > until:
+            return not busy
+        time.sleep(0.02)
+
+
+def _explain(error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorname", "")
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return f"another process kept the store busy for {BUSY_S:g} s; try again"
+    if code == "SQLITE_NOTADB":
+        return "not a voiceprint store; give another path with --db"
+    if code.startswith("SQLITE_CORRUPT"):
+        return f"the store is damaged ({error}); restore it from a backup"
+    return f"the store cannot be used ({error}); check the path, its rights and the disk's space"
+
+
+@contextmanager
+def _mapped(descriptor: int) -> Iterator[mmap.mmap]:
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
+        yield data

@@ -1,0 +1,383 @@
+"""Enrol voices, verify a claim, and say who is talking: a store with a verifier.
+
+Enrolling listens to all recordings before anything is written. A recording that does not sound like
+the person it is given for (the other recordings, or the voiceprint that is there) is refused: most
+often it is a wrong file, or another person of the same name, who then needs a name of his own.
+
+`verify` compares with the person's voiceprint; `identify` with everybody's, see
+`groove.identification`. The amount of speech is that of the shorter side, where an enrolled side
+counts all its utterances together. Thresholds and calibration were measured on pairs of single
+recordings; a mean of several is steadier than they are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groove.audio import AudioSource
+from groove.audio.bytestream import source_name
+from groove.embedder import Examined
+from groove.errors import NoSpeech, OtherVoice, SettingsError, StoreError, UnknownPerson
+from groove.identification import (
+    DEFAULT_FPIR,
+    Gallery,
+    PopulationThreshold,
+    llrs_of,
+    posteriors,
+    threshold_for,
+)
+from groove.people import ModelTag, NewUtterance, Person, Voiceprint
+from groove.scoring import cosine, unit_length
+from groove.verifier import Caution, Side, Verdict, Verifier
+from groove.voiceprints import VoiceprintStore
+
+Answer = Literal["named", "nobody", "undecided"]
+SPARE = 8  # candidates scored again in double precision, beyond those that are asked for
+
+
+@dataclass(frozen=True)
+class Enrollment:
+    """What enrolling did."""
+
+    person: Person
+    n_added: int  # the others were there already
+    warnings: tuple[Caution, ...]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Is this the person who enrolled? As `Comparison`; "same" means yes."""
+
+    decision: Verdict
+    score: float | None
+    threshold: float
+    rule: str
+    llr: float | None
+    probability: float | None
+    warnings: tuple[Caution, ...]
+    model: str
+    name: str
+    person_id: str
+    n_utterances: int
+    enrolled_speech_s: float
+    test: Side
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Somebody who may be talking. ``probability`` is among all who are enrolled, and nobody."""
+
+    name: str
+    person_id: str
+    score: float
+    probability: float | None
+    accepted: bool  # score >= threshold
+
+
+@dataclass(frozen=True)
+class Identification:
+    """Who is this? ``name`` and ``person_id`` are the best candidate's, if he is accepted.
+
+    ``nobody_probability``: that it is somebody who is not enrolled. Probabilities are at even odds
+    beforehand that the speaker is enrolled, and None without a calibration.
+    """
+
+    decision: Answer
+    name: str | None
+    person_id: str | None
+    probability: float | None
+    nobody_probability: float | None
+    candidates: tuple[Candidate, ...]
+    threshold: float
+    rule: str
+    measured: bool
+    n_people: int
+    warnings: tuple[Caution, ...]
+    model: str
+    test: Side
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+class Recognizer:
+    """Knows the people of a store by their voices.
+
+    >>> recognizer = Recognizer(store, verifier)
+    >>> recognizer.enroll("张三", ["a.wav", "b.wav"], consent="form 17")
+    >>> recognizer.verify("张三", "c.wav").decision       # "same", "different" or "undecided"
+    >>> recognizer.identify("c.wav").name                 # or None for nobody
+    """
+
+    def __init__(
+        self, store: VoiceprintStore, verifier: Verifier, *, fpir: float = DEFAULT_FPIR
+    ) -> None:
+        """Join the two.
+
+        Args:
+            store: who is enrolled.
+            verifier: the model, and the rule for `verify`.
+            fpir: the false-alarm rate that `identify` promises; a threshold that was given to the
+                verifier goes before it.
+
+        Raises:
+            SettingsError: a false-alarm rate that is not between 0 and 1.
+        """
+        if not 0 < fpir < 1:
+            raise SettingsError(f"false-alarm rate {fpir:g}; wanted a number between 0 and 1")
+        self.store, self.verifier, self.fpir = store, verifier, fpir
+
+    @property
+    def tag(self) -> ModelTag:
+        """What marks this model's embeddings."""
+        encoder = self.verifier.embedder.encoder
+        card = encoder.card
+        return ModelTag(
+            encoder.model_hash, card.fbank.hash, f"{card.name} {card.version}", card.embedding_size
+        )
+
+    def enroll(
+        self,
+        name: str,
+        sources: Sequence[AudioSource],
+        *,
+        consent: str = "",
+        same_person: bool = False,
+    ) -> Enrollment:
+        """Enrol recordings of one person: all of them or none.
+
+        Args:
+            name: whose they are; see `groove.names`.
+            sources: recordings.
+            consent: a note on how and when the person agreed.
+            same_person: enrol also what does not sound like the person.
+
+        Raises:
+            AudioError: a recording cannot be read, or holds too little speech.
+            OtherVoice: a recording does not sound like the others.
+            StoreError: see `VoiceprintStore.add`.
+        """
+        utterances, sides = self._listen(sources)
+        try:
+            known = self.store.voiceprint(name, self.tag)
+        except UnknownPerson:
+            known = None
+        if not same_person:
+            self._refuse_other_voices(name, utterances, known)
+        person, n_added = self.store.add(name, utterances, self.tag, consent=consent)
+        return Enrollment(person, n_added, tuple(self.verifier.cautions(sides)))
+
+    def reembed(
+        self, name: str, sources: Sequence[AudioSource], *, same_person: bool = False
+    ) -> Enrollment:
+        """Replace a person's utterances, of whatever model, by these recordings' with this one.
+
+        Id, consent and times stay. What does not sound like the other recordings is refused.
+
+        Raises:
+            UnknownPerson: nobody of that name.
+            AudioError: a recording cannot be read, or holds too little speech.
+            OtherVoice: a recording does not sound like the others.
+        """
+        known = self.store.person(name)
+        utterances, sides = self._listen(sources)
+        if not same_person:
+            self._refuse_other_voices(known.name, utterances, None)
+        person, n_added = self.store.add(known.name, utterances, self.tag, replace=True)
+        return Enrollment(person, n_added, tuple(self.verifier.cautions(sides)))
+
+    def verify(self, name: str, source: AudioSource) -> Verification:
+        """Is this the person of that name or id?
+
+        Raises:
+            UnknownPerson: nobody of that name.
+            ModelMismatch: the person is enrolled with another model.
+            AudioError: the recording cannot be read.
+        """
+        started = time.perf_counter()
+        enrolled = self.store.voiceprint(name, self.tag)
+        examined = self.verifier.embedder.examine(source)
+        side = Side(source_name(source), examined.speech)
+        shorter_s = min(enrolled.speech_s, examined.speech.speech_s)
+        judged = self.verifier.judge(_score(enrolled, examined), shorter_s)
+        self.store.record_use("verify", enrolled.person_id, judged.decision)
+        return Verification(
+            **asdict(judged),
+            warnings=tuple(self.verifier.cautions([side])),
+            model=self.tag.name,
+            name=enrolled.name,
+            person_id=enrolled.person_id,
+            n_utterances=enrolled.n_utterances,
+            enrolled_speech_s=enrolled.speech_s,
+            test=side,
+            seconds=time.perf_counter() - started,
+        )
+
+    def identify(self, source: AudioSource, *, top: int = 5, record: bool = True) -> Identification:
+        """Who is talking, of all who are enrolled, or nobody of them?
+
+        Args:
+            source: a recording.
+            top: how many candidates to name.
+            record: note the use in the store.
+
+        Raises:
+            StoreError: nobody is enrolled.
+            ModelMismatch: somebody is enrolled with another model.
+            AudioError: the recording cannot be read.
+        """
+        started = time.perf_counter()
+        if top < 1:
+            raise SettingsError(f"top is {top}; wanted 1 or more")
+        gallery = self.store.gallery(self.tag)
+        if not len(gallery):
+            raise StoreError(
+                f"{self.store.path}: nobody is enrolled; enrol first:  groove enroll NAME FILES"
+            )
+        return self.identify_examined(
+            self.verifier.embedder.examine(source),
+            gallery,
+            source_name(source),
+            top=top,
+            record=record,
+            started=started,
+        )
+
+    def identify_examined(
+        self,
+        examined: Examined,
+        gallery: Gallery,
+        name: str,
+        *,
+        top: int,
+        record: bool,
+        started: float,
+    ) -> Identification:
+        """As `identify`, for a recording that was listened to already."""
+        side = Side(name, examined.speech)
+        threshold = self._population_threshold(examined.speech.speech_s, len(gallery))
+        candidates: tuple[Candidate, ...] = ()
+        nobody: float | None = None
+        if examined.embedding is not None:
+            candidates, nobody = self._candidates(
+                examined.embedding, examined.speech.speech_s, gallery, threshold.value, top
+            )
+        best = candidates[0] if candidates and candidates[0].accepted else None
+        decision: Answer = "named" if best else "nobody"
+        if examined.embedding is None:
+            decision = "undecided"
+        if record:
+            self.store.record_use("identify", best.person_id if best else "", decision)
+        return Identification(
+            decision=decision,
+            name=best.name if best else None,
+            person_id=best.person_id if best else None,
+            probability=best.probability if best else None,
+            nobody_probability=nobody,
+            candidates=candidates[:top],
+            threshold=threshold.value,
+            rule=threshold.rule,
+            measured=threshold.measured,
+            n_people=len(gallery),
+            warnings=tuple(self.verifier.cautions([side])),
+            model=self.tag.name,
+            test=side,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _candidates(
+        self,
+        embedding: NDArray[np.float32],
+        speech_s: float,
+        gallery: Gallery,
+        threshold: float,
+        top: int,
+    ) -> tuple[tuple[Candidate, ...], float | None]:
+        scores = gallery.scores(embedding)
+        indices = gallery.best(scores, top + SPARE)
+        chances: list[float] | None = None
+        nobody: float | None = None
+        calibration = self.verifier.card.calibration
+        if calibration is not None:
+            llrs = llrs_of(calibration, scores, gallery.speech_s, speech_s)
+            chances, nobody = posteriors(llrs, indices)
+        keys = [int(gallery.keys[i]) for i in indices]
+        entries = self.store.entries(keys)  # by key; who was forgotten meanwhile is missing
+        found = []
+        for i, key in enumerate(keys):
+            if (enrolled := entries.get(key)) is None:
+                continue
+            score = float(cosine(enrolled.embedding, embedding))
+            chance = chances[i] if chances is not None else None
+            found.append(
+                Candidate(enrolled.name, enrolled.person_id, score, chance, score >= threshold)
+            )
+        return tuple(sorted(found, key=lambda c: -c.score)), nobody
+
+    def _population_threshold(self, speech_s: float, n_people: int) -> PopulationThreshold:
+        given = self.verifier.given_threshold
+        if given is not None:
+            return PopulationThreshold(given, "the threshold that you gave", False, float("nan"))
+        return threshold_for(self.verifier.card, speech_s, n_people, fpir=self.fpir)
+
+    def _listen(self, sources: Sequence[AudioSource]) -> tuple[list[NewUtterance], list[Side]]:
+        utterances, sides = [], []
+        for source in sources:
+            examined, name = self.verifier.embedder.examine(source), source_name(source)
+            if examined.embedding is None:
+                least = self.verifier.card.min_speech_s
+                raise NoSpeech(f"{name}: {examined.speech.refusal(least)}; nothing was enrolled")
+            speech = examined.speech
+            utterances.append(
+                NewUtterance(examined.embedding, speech.seconds, speech.speech_s, _label(name))
+            )
+            sides.append(Side(name, speech))
+        if not utterances:
+            raise SettingsError("no recording; give at least one")
+        return utterances, sides
+
+    def _refuse_other_voices(
+        self, name: str, utterances: list[NewUtterance], known: Voiceprint | None
+    ) -> None:
+        """Each must match what is enrolled, or the mean of the other new ones."""
+        for i, utterance in enumerate(utterances):
+            others = [u for j, u in enumerate(utterances) if j != i]
+            if known is not None:
+                mean, speech_s, what = known.embedding, known.speech_s, f"{known.name} as enrolled"
+            elif others:
+                mean = unit_length(np.mean([u.embedding for u in others], axis=0))
+                speech_s, what = sum(u.speech_s for u in others), "the other recordings"
+            else:
+                return
+            score = float(cosine(mean, utterance.embedding))
+            judged = self.verifier.judge(score, min(speech_s, utterance.speech_s))
+            if judged.decision != "same":
+                raise OtherVoice(
+                    f"{utterance.label}: not the voice of {what} (score {score:.2f}, threshold "
+                    f"{judged.threshold:.2f}); nothing was enrolled. For another person called "
+                    f"{name} take another name; if it is the same person, add --same-person"
+                )
+
+
+def _score(enrolled: Voiceprint, examined: Examined) -> float | None:
+    if examined.embedding is None:
+        return None
+    return float(cosine(enrolled.embedding, examined.embedding))
+
+
+def _label(name: str) -> str:
+    """The file's name without its folders, which would tell about the user's disk."""
+    return name.replace("\\", "/").rsplit("/", 1)[-1]

@@ -1,0 +1,139 @@
+"""Enrol, verify, identify, with the fake encoder whose embeddings one can predict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import groove
+from groove.audio import SAMPLE_RATE
+from groove.errors import ModelMismatch, NoSpeech, OtherVoice, SettingsError, StoreError
+from groove.recognition import Recognizer
+from groove.verifier import Verifier
+from groove.voiceprints import VoiceprintStore
+from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
+from tests.fakes import FakeEncoder
+
+SILENCE = (np.zeros(2 * SAMPLE_RATE, np.float32), SAMPLE_RATE)
+
+
+class Fixed(FakeEncoder):
+    """The fake with a loose threshold, so that any voice may be enrolled beside any other."""
+
+    def __init__(self, **changes: object) -> None:
+        super().__init__(**changes)
+        self.model_hash = str(changes.get("version", "0")).ljust(64, "0")
+
+
+def recognizer(tmp_path: Path, threshold: float | None = None, **changes: object) -> Recognizer:
+    store = VoiceprintStore(tmp_path / "people.db")
+    return Recognizer(store, Verifier(Fixed(**changes), threshold=threshold))
+
+
+def test_verify_scores_against_the_mean_with_the_shorter_side(tmp_path: Path) -> None:
+    known = recognizer(tmp_path, threshold=-1.0)
+    enrolled = known.enroll("张三", [VOICE_A, VOICE_B], consent="form 17")
+    assert enrolled.n_added == 2 and enrolled.person.consent == "form 17"
+    assert [u.label for u in enrolled.person.utterances] == [VOICE_A.name, VOICE_B.name]
+    embed = known.verifier.embedder.embed
+    a, b, test = (embed(v).astype(np.float64) for v in (VOICE_A, VOICE_B, VOICE_A2))
+    mean = (a + b) / np.linalg.norm(a + b)
+    answer = known.verify("张三", VOICE_A2)
+    assert answer.score == pytest.approx(float(mean @ test), abs=1e-6)
+    assert answer.decision == "same" and answer.n_utterances == 2
+    shorter = min(answer.enrolled_speech_s, answer.test.speech.speech_s)
+    assert shorter == answer.test.speech.speech_s
+    calibration = known.verifier.card.calibration
+    assert calibration is not None and answer.score is not None
+    assert answer.llr == pytest.approx(calibration.llr(answer.score, shorter))
+    assert known.store.person("张三").used_at is not None
+    json.dumps(answer.to_dict())
+
+
+def test_silence_is_nobodys_voice_and_cannot_be_enrolled(tmp_path: Path) -> None:
+    known = recognizer(tmp_path, threshold=-1.0)
+    with pytest.raises(NoSpeech, match="nothing was enrolled"):
+        known.enroll("a", [VOICE_A, SILENCE])
+    assert known.store.people() == []
+    known.enroll("a", [VOICE_A])
+    assert known.verify("a", SILENCE).decision == "undecided"
+    answer = known.identify(SILENCE)
+    assert (answer.decision, answer.name, answer.candidates) == ("undecided", None, ())
+
+
+def test_another_voice_is_refused_unless_one_insists(tmp_path: Path) -> None:
+    known = recognizer(tmp_path, threshold=1.0)
+    with pytest.raises(OtherVoice, match="not the voice of the other recordings"):
+        known.enroll("a", [VOICE_A, VOICE_B])
+    known.enroll("a", [VOICE_A])
+    with pytest.raises(OtherVoice, match="not the voice of a as enrolled .*take another name"):
+        known.enroll("a", [VOICE_B])
+    assert len(known.store.person("a").utterances) == 1
+    assert known.enroll("a", [VOICE_B], same_person=True).n_added == 1
+
+
+def test_identify_ranks_everybody_and_names_only_who_passes(tmp_path: Path) -> None:
+    known = recognizer(tmp_path, threshold=0.9)
+    for name, voice in (("a", VOICE_A), ("b", VOICE_B)):
+        known.enroll(name, [voice])
+    answer = known.identify(VOICE_A, top=5)
+    assert (answer.decision, answer.name) == ("named", "a")
+    assert answer.candidates[0].score == pytest.approx(1, abs=1e-6)
+    assert [c.name for c in answer.candidates] == ["a", "b"] and answer.n_people == 2
+    chances = [c.probability for c in answer.candidates]
+    assert sum(chances) + answer.nobody_probability == pytest.approx(1, abs=1e-5)  # type: ignore[operator, arg-type]
+    assert answer.candidates[1].score == pytest.approx(known.verify("b", VOICE_A).score, abs=1e-12)
+    assert len(known.identify(VOICE_A, top=1).candidates) == 1
+    strict = Recognizer(known.store, Verifier(Fixed(), threshold=1.0))
+    nobody = strict.identify(VOICE_A2)
+    assert (nobody.decision, nobody.name, nobody.probability) == ("nobody", None, None)
+    json.dumps(nobody.to_dict())
+
+
+def test_the_threshold_follows_the_population(tmp_path: Path) -> None:
+    known = recognizer(tmp_path)  # rows 0.1: 0.80, 0.01: 0.90, 0.005: 0.95
+    known.enroll("a", [VOICE_A])
+    assert known.identify(VOICE_A).threshold == 0.90
+    known.enroll("b", [VOICE_B])
+    answer = known.identify(VOICE_A)
+    assert answer.threshold == 0.95 and answer.measured and "among 2 people" in answer.rule
+
+
+def test_an_empty_store_and_bad_settings_are_refused(tmp_path: Path) -> None:
+    known = recognizer(tmp_path)
+    with pytest.raises(StoreError, match="nobody is enrolled; enrol first"):
+        known.identify(VOICE_A)
+    with pytest.raises(SettingsError, match="top is 0"):
+        known.identify(VOICE_A, top=0)
+    with pytest.raises(SettingsError, match="at least one"):
+        known.enroll("a", [])
+    with pytest.raises(SettingsError, match="between 0 and 1"):
+        Recognizer(known.store, known.verifier, fpir=0.0)
+
+
+def test_moving_to_another_model(tmp_path: Path) -> None:
+    old = recognizer(tmp_path, threshold=-1.0)
+    before = old.enroll("a", [VOICE_A], consent="yes").person
+    new = recognizer(tmp_path, threshold=-1.0, version="2")
+    for act in (lambda: new.verify("a", VOICE_A), lambda: new.identify(VOICE_A)):
+        with pytest.raises(ModelMismatch, match="fake 1 .*asked with fake 2"):
+            act()
+    with pytest.raises(ModelMismatch, match="groove reembed"):
+        new.enroll("a", [VOICE_A2])
+    after = new.reembed("a", [VOICE_A, VOICE_A2]).person
+    assert (after.person_id, after.consent) == (before.person_id, "yes")
+    assert new.identify(VOICE_A).name == "a"
+    with pytest.raises(ModelMismatch):
+        old.verify("a", VOICE_A)
+
+
+def test_the_public_store_takes_an_encoder(tmp_path: Path) -> None:
+    store = groove.VoiceprintStore(tmp_path / "x.db", model=Fixed(), threshold=0.99)
+    store.enroll("a", [VOICE_A])
+    assert store.verify("a", VOICE_A).decision == "same"
+    assert store.identify(VOICE_A, top=2).name == "a"
+    assert store.reembed("a", [VOICE_B]).n_added == 1
+    assert store.forget(["a"]).n_people == 1
