@@ -26,7 +26,7 @@ def main() -> int:
     require(given.ckpt, MADE_BY["ckpt"])
     from groove.api import Embedder
     from groove.cli.evaluate import stored_embedder
-    from groove.pair_scores import score_pairs
+    from groove.evaluation.pairs import score_pairs
 
     try:
         source = Path(given.pairs) if given.pairs else None

@@ -4,8 +4,8 @@ python benchmarks/embed_pool.py --speech SPEECH --pool train --model campplus-zh
 python benchmarks/calibrate.py --embeddings FOLDER --model campplus-zh-en
 
 Writes the measured card fields into groove/assets/catalogue.json and prints the table for
-RESULTS.md. The rules stand in groove/card_measures.py and were fixed before looking at any
-evaluation speaker; `groove calibrate` measures by the same ones.
+RESULTS.md. The rules stand in groove/evaluation/card_measures.py and were fixed before looking at
+any evaluation speaker; `groove calibrate` measures by the same ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from groove.card_measures import CONDITIONS, EmbeddedSet, MeasuredCard, measure_card
+from groove.evaluation.card_measures import CONDITIONS, EmbeddedSet, MeasuredCard, measure_card
 
 CATALOGUE = Path(__file__).resolve().parent.parent / "groove" / "assets" / "catalogue.json"
 

@@ -34,8 +34,8 @@ from groove.audio import read_audio
 from groove.bench import wav_bytes
 from groove.bootstrap import Draws, draw_metrics
 from groove.curve import DetPoints
-from groove.embedding_cache import EmbeddingCache, embed_files
-from groove.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS
+from groove.evaluation.cache import EmbeddingCache, embed_files
+from groove.evaluation.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS
 
 SEED = 20261125
 SNRS_DB = (20, 10, 5, 0)

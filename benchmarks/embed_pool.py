@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.pools import PoolUtterance, crop, joined, read_joined, read_pool
 from groove.api import Embedder
 from groove.audio import SAMPLE_RATE, read_audio
-from groove.card_measures import CROPS_S, JOINED_S
+from groove.evaluation.card_measures import CROPS_S, JOINED_S
 
 SEED = 20261124
 Item = tuple[PoolUtterance, Callable[[], NDArray[np.float32]]]

@@ -28,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from groove.bootstrap import draw_metrics
 from groove.curve import DetPoints, corner_points
-from groove.measures import TrialScores, measure
-from groove.trial_scores import BackEnd, Cohort, Side
-from groove.trial_table import TrialTable, read_trial_table
+from groove.evaluation.measures import TrialScores, measure
+from groove.evaluation.scores import BackEnd, Cohort, Side
+from groove.evaluation.trial_table import TrialTable, read_trial_table
 
 E, T, K, D = 196, 17_777, 2_793, 192
 N_SPEAKERS = 200

@@ -26,12 +26,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from groove import voiceprint_tables as tables
-from groove.identification import llrs_of, posteriors
 from groove.models import entry
-from groove.people import ModelTag, NewUtterance
 from groove.scoring import Calibration
-from groove.voiceprints import VoiceprintStore
+from groove.voiceprints import tables
+from groove.voiceprints.identification import llrs_of, posteriors
+from groove.voiceprints.people import ModelTag, NewUtterance
+from groove.voiceprints.store import VoiceprintStore
 
 BLOCK, SEED, TOP, REPEAT = 10_000, 20261124, 5, 21
 

@@ -9,11 +9,12 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 
-from groove import embedder, recognition, verifier, voiceprints
+from groove import embedder, verifier
 from groove.audio import AudioSource
 from groove.encoder import Encoder
-from groove.identification import DEFAULT_FPIR
 from groove.loading import open_encoder
+from groove.voiceprints import recognition, store
+from groove.voiceprints.identification import DEFAULT_FPIR
 
 Model = str | os.PathLike[str] | Encoder | None
 
@@ -76,7 +77,7 @@ class Verifier(verifier.Verifier):
         )
 
 
-class VoiceprintStore(voiceprints.VoiceprintStore):
+class VoiceprintStore(store.VoiceprintStore):
     """People and their voices in one file, with a model by name; opened when first listened with.
 
     >>> store = groove.VoiceprintStore("people.db")
@@ -100,12 +101,12 @@ class VoiceprintStore(voiceprints.VoiceprintStore):
         """Open the file at ``path``, or make it; None takes the user's own.
 
         Args:
-            path: see `groove.voiceprints.VoiceprintStore`.
+            path: see `groove.voiceprints.store.VoiceprintStore`.
             model: a catalogue name, a path, an open encoder, or None for the default.
             threads: see `open_encoder`.
             fmr: see `groove.verifier.Verifier`; for `verify` and the check while enrolling.
             threshold: see `groove.verifier.Verifier`; for `identify`, too.
-            fpir: see `groove.recognition.Recognizer`.
+            fpir: see `groove.voiceprints.recognition.Recognizer`.
             must_exist: refuse to make a new file.
         """
         super().__init__(path, must_exist=must_exist)

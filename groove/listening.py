@@ -4,9 +4,9 @@
     window k     [===== window_s =====]
     window k+1       [===== window_s =====]        hop_s later
 
-Each window goes the way of every recording (`Embedder.examine`, then `groove.identification`), so a
-name here is a name in ``groove identify``. A window in which less than `MIN_SPEECH_S` is spoken
-says "silence".
+Each window goes the way of every recording (`Embedder.examine`, then
+`groove.voiceprints.identification`), so a name here is a name in ``groove identify``. A window in
+which less than `MIN_SPEECH_S` is spoken says "silence".
 
 Free of flicker: what is shown changes only when two windows in a row say the same new thing. The
 probability shown is that of the latest window that agrees. A name therefore appears about
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groove.errors import MissingExtra, SettingsError, StoreError
-from groove.recognition import Recognizer
+from groove.voiceprints.recognition import Recognizer
 
 WINDOW_S, HOP_S = 3.0, 0.5
 MIN_SPEECH_S = 1.0

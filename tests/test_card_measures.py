@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from groove.calibration import threshold_table
-from groove.card_measures import CONDITIONS, EmbeddedSet, length_trials, measure_card
-from groove.card_pieces import Piece, limited, pieces_of
 from groove.errors import ScoringError
+from groove.evaluation.card_measures import CONDITIONS, EmbeddedSet, length_trials, measure_card
+from groove.evaluation.card_pieces import Piece, limited, pieces_of
 from groove.manifest import Utterance
 from tests.conftest import VOICE_A, VOICE_B
 from tests.fakes import fake_card

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from groove.embedder import Embedder
-from groove.embedding_cache import EmbeddingCache, embed_files
 from groove.errors import SettingsError
+from groove.evaluation.cache import EmbeddingCache, embed_files
 from tests.conftest import ROOT, VOICE_A, VOICE_A2, VOICE_B
 from tests.fakes import FakeEncoder
 
@@ -84,7 +84,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from groove.embedding_cache import Embedded, EmbeddingCache
+from groove.evaluation.cache import Embedded, EmbeddingCache
 cache = EmbeddingCache(sys.argv[1])
 cache._committed_at = 0.0                      # the first row is committed at once
 for i in range(1000):

@@ -13,15 +13,15 @@ import pytest
 from groove.audio import read_audio
 from groove.bench import wav_bytes
 from groove.embedder import Embedder
-from groove.embedding_cache import EmbeddingCache
 from groove.errors import ManifestError, ScoringError
-from groove.evaluated import Report
-from groove.evaluation import Settings, System, evaluate
+from groove.evaluation.cache import EmbeddingCache
+from groove.evaluation.evaluate import Settings, System, evaluate
+from groove.evaluation.findings import Report
+from groove.evaluation.measures import Conditions, TrialScores, cells, compare, measure
+from groove.evaluation.report import to_json, write_report
+from groove.evaluation.trial_sets import from_list, from_manifest, from_val_meta
 from groove.manifest import Utterance, write_manifest
-from groove.measures import Conditions, TrialScores, cells, compare, measure
 from groove.metrics import act_dcf, auc, cllr, eer, min_dcf
-from groove.report import to_json, write_report
-from groove.trial_sets import from_list, from_manifest, from_val_meta
 from groove.trials import Trial, write_trials
 from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
 from tests.fakes import FakeEncoder

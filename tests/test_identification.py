@@ -9,7 +9,9 @@ import pytest
 
 from groove.card import ThresholdTable
 from groove.errors import ScoringError, SettingsError
-from groove.identification import (
+from groove.models import catalogue
+from groove.scoring import Calibration, ThresholdRow
+from groove.voiceprints.identification import (
     BLOCK_ROWS,
     Gallery,
     GalleryBuilder,
@@ -18,8 +20,6 @@ from groove.identification import (
     posteriors,
     threshold_for,
 )
-from groove.models import catalogue
-from groove.scoring import Calibration, ThresholdRow
 from tests.fakes import fake_card
 
 CALIBRATION = Calibration(20.0, 2.0, -1.0, -9.0, 0.5, 10.0, 1000, 10_000, 100, "nothing")

@@ -15,9 +15,9 @@ from groove import models
 from groove.audio import SAMPLE_RATE, read_audio
 from groove.errors import MissingExtra, SettingsError, StoreError
 from groove.listening import Listener, microphone_blocks, pcm_blocks
-from groove.recognition import Recognizer
 from groove.verifier import Verifier
-from groove.voiceprints import VoiceprintStore
+from groove.voiceprints.recognition import Recognizer
+from groove.voiceprints.store import VoiceprintStore
 from tests.conftest import ROOT, VOICE_A, VOICE_A2, VOICE_B
 from tests.fakes import FakeEncoder
 

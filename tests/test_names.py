@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from groove.errors import SettingsError
-from groove.names import normalise_name
+from groove.voiceprints.names import normalise_name
 
 
 def test_what_looks_the_same_is_one_name() -> None:

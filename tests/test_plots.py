@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from groove import plots
-from groove.measures import Measured, TrialScores, measure
+from groove.evaluation.measures import Measured, TrialScores, measure
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")

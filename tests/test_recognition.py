@@ -11,9 +11,9 @@ import pytest
 import groove
 from groove.audio import SAMPLE_RATE
 from groove.errors import ModelMismatch, NoSpeech, OtherVoice, SettingsError, StoreError
-from groove.recognition import Recognizer
 from groove.verifier import Verifier
-from groove.voiceprints import VoiceprintStore
+from groove.voiceprints.recognition import Recognizer
+from groove.voiceprints.store import VoiceprintStore
 from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
 from tests.fakes import FakeEncoder
 

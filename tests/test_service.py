@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from groove.listening import Heard
-from groove.recognition import Recognizer
 from groove.service import answers, pictures
 from groove.service.temporary import delete_orphans
 from groove.service.words import WORDS, language_of, say, warning_text
 from groove.speech import SpeechDetector
 from groove.verifier import Verifier
-from groove.voiceprints import VoiceprintStore
+from groove.voiceprints.recognition import Recognizer
+from groove.voiceprints.store import VoiceprintStore
 from tests.conftest import ROOT, VOICE_A, VOICE_A2, VOICE_B
 from tests.fakes import FakeEncoder
 from tests.test_cli import wav

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from groove import trial_scores
 from groove.errors import ScoringError
-from groove.trial_scores import BackEnd, Cohort, Side, pair_scores
-from groove.trial_table import TrialTable
+from groove.evaluation import scores as trial_scores
+from groove.evaluation.scores import BackEnd, Cohort, Side, pair_scores
+from groove.evaluation.trial_table import TrialTable
 
 D = 6
 

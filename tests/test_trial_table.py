@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groove import trial_table
 from groove.errors import ManifestError
-from groove.trial_table import TrialTable, read_trial_table, speakers_from_labels, table_of
+from groove.evaluation import trial_table
+from groove.evaluation.trial_table import (
+    TrialTable,
+    read_trial_table,
+    speakers_from_labels,
+    table_of,
+)
 from groove.trials import Trial, TrialForm, read_trials, write_trials
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from groove.embedder import Embedder
 from groove.errors import ManifestError
-from groove.pair_scores import score_pairs
+from groove.evaluation.pairs import score_pairs
 from tests.conftest import ROOT, VOICE_A, VOICE_A2, VOICE_B
 from tests.fakes import FakeEncoder
 from tests.test_cli import TINY_MODEL, groove

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groove.database import SIDE_FILES
 from groove.errors import ModelMismatch, SettingsError, StoreError, UnknownPerson
-from groove.people import ModelTag, NewUtterance
-from groove.voiceprints import VoiceprintStore, default_path
+from groove.voiceprints.database import SIDE_FILES
+from groove.voiceprints.people import ModelTag, NewUtterance
+from groove.voiceprints.store import VoiceprintStore, default_path
 from tests.conftest import ROOT
 
 D = 192
@@ -135,9 +135,9 @@ def test_a_deletion_that_was_cut_short_is_completed_at_the_next_opening(
     store.add("a", [gone], TAG)
     code = f"""
 import os, sys
-from groove.database import Database
+from groove.voiceprints.database import Database
 Database.erase = lambda *_, **__: os.kill(os.getpid(), 9)
-from groove.voiceprints import VoiceprintStore
+from groove.voiceprints.store import VoiceprintStore
 import sqlite3
 reader = sqlite3.connect({str(store.path)!r}, isolation_level=None)
 reader.execute("BEGIN"); reader.execute("SELECT * FROM person").fetchall()
@@ -153,7 +153,7 @@ VoiceprintStore({str(store.path)!r}).forget(["a"])
 def test_forgetting_says_so_when_another_process_keeps_the_bytes(
     store: VoiceprintStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("groove.database.BUSY_S", 0.05)
+    monkeypatch.setattr("groove.voiceprints.database.BUSY_S", 0.05)
     (gone,) = utterances(rng)
     store.add("a", [gone], TAG)
     reader = sqlite3.connect(store.path, isolation_level=None)
@@ -281,8 +281,8 @@ def counted(*arguments, **options):
     connection.set_progress_handler(step, 1)
     return connection
 sqlite3.connect = counted
-from groove.people import ModelTag, NewUtterance
-from groove.voiceprints import VoiceprintStore
+from groove.voiceprints.people import ModelTag, NewUtterance
+from groove.voiceprints.store import VoiceprintStore
 tag, rng = ModelTag("a" * 64, "f" * 16, "one 1", 192), np.random.default_rng(steps)
 def three():
     rows = rng.standard_normal((3, 192))
@@ -321,8 +321,8 @@ def test_processes_share_a_store(tmp_path: Path) -> None:
     code = """
 import sys
 import numpy as np
-from groove.people import ModelTag, NewUtterance
-from groove.voiceprints import VoiceprintStore
+from groove.voiceprints.people import ModelTag, NewUtterance
+from groove.voiceprints.store import VoiceprintStore
 tag, me = ModelTag("a" * 64, "f" * 16, "one 1", 192), int(sys.argv[2])
 for i in range(10):
     v = np.random.default_rng(100 * me + i).standard_normal(192)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from groove.card import ModelCard
     from groove.embedder import Embedder
-    from groove.embedding_cache import EmbeddingCache
     from groove.encoder import Encoder
+    from groove.evaluation.cache import EmbeddingCache
 
 FILE = click.Path(path_type=Path)
 
@@ -58,7 +58,7 @@ def command(
     """
     from groove.api import Embedder
     from groove.card_file import write_card
-    from groove.embedding_cache import EmbeddingCache
+    from groove.evaluation.cache import EmbeddingCache
 
     if trials is None and manifest is None:
         raise SettingsError("give --manifest, or --trials with --audio or --manifest")
@@ -93,9 +93,9 @@ def _file(model: str | None) -> Path:
 def _from_manifest(
     embedder: Embedder, cache: EmbeddingCache, manifest: Path, name: str, workers: int
 ) -> ModelCard:
-    from groove.card_measures import measure_card
-    from groove.card_pieces import embed_pieces
     from groove.embedder import Embedder as Plain
+    from groove.evaluation.card_measures import measure_card
+    from groove.evaluation.card_pieces import embed_pieces
     from groove.manifest import read_manifest
 
     # What a card refuses cannot be measured, so its own limit must not stand in the way.
@@ -121,8 +121,8 @@ def _from_trials(
     name: str,
     workers: int,
 ) -> ModelCard:
-    from groove.trial_calibration import measure_calibration
-    from groove.trial_sets import from_list, from_manifest
+    from groove.evaluation.calibrate import measure_calibration
+    from groove.evaluation.trial_sets import from_list, from_manifest
 
     if manifest is not None:
         found = from_manifest(manifest, trials=trials)

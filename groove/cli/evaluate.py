@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from groove.embedder import Embedder
-    from groove.embedding_cache import Embedded
-    from groove.evaluation import Settings, System
-    from groove.trial_sets import TrialSet
+    from groove.evaluation.cache import Embedded
+    from groove.evaluation.evaluate import Settings, System
+    from groove.evaluation.trial_sets import TrialSet
 
 FILE = click.Path(path_type=Path)
 
@@ -71,9 +71,9 @@ def command(models: tuple[str, ...], out: Path, as_json: bool, **given: Any) -> 
 
     Example:  groove evaluate --model campplus-zh-en --manifest test.jsonl --out report/
     """
-    from groove.embedding_cache import EmbeddingCache
-    from groove.evaluation import evaluate
-    from groove.report import to_json, write_report
+    from groove.evaluation.cache import EmbeddingCache
+    from groove.evaluation.evaluate import evaluate
+    from groove.evaluation.report import to_json, write_report
 
     asked = Asked(**given)
     trial_sets = _trial_sets(asked)
@@ -121,8 +121,8 @@ class Asked:
 
 
 def _trial_sets(asked: Asked) -> tuple[TrialSet, ...]:
-    from groove import trial_sets
     from groove.corpora.cnceleb_eval import read_cnceleb_eval
+    from groove.evaluation import trial_sets
 
     sources = [asked.val_meta, asked.cnceleb, asked.manifest or asked.trials]
     if sum(source is not None for source in sources) != 1:
@@ -160,7 +160,7 @@ def _systems(
     models: tuple[str | None, ...], asked: Asked, trial_sets: tuple[TrialSet, ...]
 ) -> list[System]:
     from groove.api import Embedder
-    from groove.evaluation import STORED_SUFFIX, System
+    from groove.evaluation.evaluate import STORED_SUFFIX, System
 
     files = [path for one in trial_sets for path in one.test_files if path is not None]
     has_stored = any(path.suffix == STORED_SUFFIX for path in files)
@@ -194,9 +194,9 @@ def stored_embedder(embedder: Embedder) -> Callable[[Path], Embedded]:
 
 
 def _settings(asked: Asked) -> Settings:
-    from groove.evaluation import Settings
+    from groove.evaluation.evaluate import Settings
+    from groove.evaluation.trial_sets import from_manifest
     from groove.manifest import read_manifest
-    from groove.trial_sets import from_manifest
 
     cohort = asked.cohort or asked.as_norm
     if asked.subtract_mean and cohort is None:

@@ -17,9 +17,9 @@ from groove.errors import SettingsError, StoreError
 
 if TYPE_CHECKING:
     from groove.api import VoiceprintStore
-    from groove.people import Person
-    from groove.recognition import Enrollment
     from groove.verifier import Caution
+    from groove.voiceprints.people import Person
+    from groove.voiceprints.recognition import Enrollment
 
 same_person = click.option(
     "--same-person", is_flag=True, help="Enrol also what does not sound like the person."

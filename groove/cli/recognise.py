@@ -13,8 +13,8 @@ from groove.cli.compare import EXIT_STATUS, HEADLINES, percent
 from groove.cli.people import count, open_store, to_json, warning_lines
 
 if TYPE_CHECKING:
-    from groove.recognition import Identification, Verification
     from groove.verifier import Side
+    from groove.voiceprints.recognition import Identification, Verification
 
 IDENTIFIED = {"named": 0, "nobody": 1, "undecided": 2}
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groove.measures import Measured
+from groove.evaluation.measures import Measured
 from groove.metrics import MIN_FALSE_MATCHES
 from groove.plots.fonts import drawable
 from groove.plots.style import COLOURS, FAINT, INK, figure, percent

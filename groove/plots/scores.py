@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from groove.measures import Measured
+from groove.evaluation.measures import Measured
 from groove.plots.fonts import drawable
 from groove.plots.style import COLOURS, FAINT, INK, NONTARGET, TARGET, figure, percent
 

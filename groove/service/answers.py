@@ -11,14 +11,14 @@ from functools import lru_cache
 
 from groove.audio import AudioSource, open_audio
 from groove.errors import GrooveError
-from groove.identification import fmr_of_comparison
 from groove.listening import Heard
-from groove.people import Person
-from groove.recognition import Enrollment, Identification, Recognizer
 from groove.service import pictures
 from groove.service.words import Language, say, warning_text
 from groove.speech import SpeechDetector, SpeechReport
 from groove.verifier import Caution, Comparison, Side, Verifier
+from groove.voiceprints.identification import fmr_of_comparison
+from groove.voiceprints.people import Person
+from groove.voiceprints.recognition import Enrollment, Identification, Recognizer
 
 MAX_TRACE_S = 600.0  # longer recordings are drawn up to here
 

@@ -19,10 +19,10 @@ from typing import Any
 from groove.api import Model, VoiceprintStore
 from groove.errors import GrooveError, SettingsError
 from groove.listening import Heard, Listener
-from groove.recognition import Recognizer
 from groove.service import answers
 from groove.service.temporary import upload_folder
 from groove.service.words import WORDS, Language, language_of
+from groove.voiceprints.recognition import Recognizer
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PURGE_EVERY_S, PURGE_AGE_S = 60, 600

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from groove.crops import crop_starts
 from groove.embedder import Embedder
-from groove.embedding_cache import Embedded
 from groove.errors import GrooveError, ModelError
+from groove.evaluation.cache import Embedded
 from groove.fbank import FbankConfig
 from groove.training.stored import read_features
 

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from groove.bootstrap import Draws, Interval, Metric, PairedInterval, draw_mean, draw_metrics
 from groove.curve import DetPoints, cost_weights
 from groove.errors import ScoringError
+from groove.evaluation.trial_table import Bools, Ints
 from groove.metrics import OperatingPoint, eer_threshold, operating_points
 from groove.retrieval import ranks
-from groove.trial_table import Bools, Ints
 
 Floats = NDArray[np.float64]
 Verdict = Literal["a", "b", "none"]

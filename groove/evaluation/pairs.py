@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from groove.corpora.files import resolve_audio
 from groove.embedder import Embedder
-from groove.embedding_cache import Embedded, EmbeddingCache, embed_files
 from groove.errors import ManifestError
-from groove.evaluation import STORED_SUFFIX, System
+from groove.evaluation.cache import Embedded, EmbeddingCache, embed_files
+from groove.evaluation.evaluate import STORED_SUFFIX, System
+from groove.evaluation.scores import pair_scores
+from groove.evaluation.trial_sets import from_val_meta
 from groove.manifest import HELP, read_lines, write_lines
-from groove.trial_scores import pair_scores
-from groove.trial_sets import from_val_meta
 from groove.trials import parse_trial, recognise_form
 
 
@@ -65,7 +65,7 @@ def score_pairs(
         embedder: the model.
         out: the TSV to write; its folder is made.
         pairs: the list; None takes every pair of ``val_meta``, drawn by seed where those are many.
-        val_meta: see `groove.trial_sets.from_val_meta`.
+        val_meta: see `groove.evaluation.trial_sets.from_val_meta`.
         workers: threads; None takes the machine's cores.
         stored: makes what embeds stored features, for ``val_meta`` without recordings.
 

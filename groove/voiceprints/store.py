@@ -8,12 +8,13 @@ Embeddings of different models (another weights file, or another front end) say 
 other, so a person's utterances are all of one model, and asking with another one is refused; the
 way out is ``groove reembed`` with the recordings.
 
-A name means one person in a store (see `groove.names`): enrolling it again adds utterances. An
-utterance that is there already, bit for bit, is not added twice, so repeating a command is safe.
+A name means one person in a store (see `groove.voiceprints.names`): enrolling it again adds
+utterances. An utterance that is there already, bit for bit, is not added twice, so repeating a
+command is safe.
 
 The audit log says what was done to which id and when; it holds no name, score or embedding, and
 outlives the person. After `forget` the embeddings' bytes are gone from the file, see
-`groove.database`.
+`groove.voiceprints.database`.
 
 Seam: the public methods of `VoiceprintStore` take and give the records below and no SQL; a store on
 another database is a class with these methods.
@@ -29,12 +30,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from groove import voiceprint_tables as tables
-from groove.database import Database
 from groove.errors import StoreError
-from groove.identification import Gallery
-from groove.names import normalise_name
-from groove.people import AuditEntry, Erased, ModelTag, NewUtterance, Person, Voiceprint
+from groove.voiceprints import tables
+from groove.voiceprints.database import Database
+from groove.voiceprints.identification import Gallery
+from groove.voiceprints.names import normalise_name
+from groove.voiceprints.people import AuditEntry, Erased, ModelTag, NewUtterance, Person, Voiceprint
 
 
 class VoiceprintStore:
@@ -81,7 +82,7 @@ class VoiceprintStore:
         """Enrol a new person, or add to one; all utterances or none.
 
         Args:
-            name: see `groove.names`.
+            name: see `groove.voiceprints.names`.
             utterances: at least one.
             tag: the model that made the embeddings.
             consent: a note; an empty one leaves the note that is there.
@@ -162,7 +163,7 @@ class VoiceprintStore:
             return tables.read_voiceprint(transaction, key)
 
     def gallery(self, tag: ModelTag) -> Gallery:
-        """All voiceprints, for `groove.identification`; kept in memory until the store changes.
+        """All voiceprints, for `identification`; kept in memory until the store changes.
 
         Raises:
             ModelMismatch: somebody's is of another model.

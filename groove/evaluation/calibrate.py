@@ -9,13 +9,13 @@ import numpy as np
 
 from groove.calibration import fit_calibration, threshold_table
 from groove.card import ThresholdTable
-from groove.embedded_trials import EmbeddedTrials, files_of
 from groove.embedder import Embedder
-from groove.embedding_cache import Embedded, EmbeddingCache, embed_files
 from groove.errors import ScoringError
+from groove.evaluation.cache import Embedded, EmbeddingCache, embed_files
+from groove.evaluation.embedded import EmbeddedTrials, files_of
+from groove.evaluation.scores import BackEnd
+from groove.evaluation.trial_sets import TrialSet
 from groove.scoring import Calibration
-from groove.trial_scores import BackEnd
-from groove.trial_sets import TrialSet
 
 Progress = Callable[[str, int, int], None]  # what, how many are done, of how many
 

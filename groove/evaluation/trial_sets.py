@@ -18,8 +18,14 @@ import numpy as np
 
 from groove.corpora.files import resolve_audio
 from groove.errors import ManifestError
+from groove.evaluation.trial_table import (
+    Bools,
+    Ints,
+    TrialTable,
+    read_trial_table,
+    speakers_from_labels,
+)
 from groove.manifest import HELP, Utterance, read_lines, read_manifest
-from groove.trial_table import Bools, Ints, TrialTable, read_trial_table, speakers_from_labels
 from groove.trials import TrialForm, draw_trials
 
 ALL_PAIRS_UP_TO = 3_000_000  # more pairs than that are drawn from, by seed

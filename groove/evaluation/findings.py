@@ -1,6 +1,6 @@
 """What an evaluation found: the report as values, before it is written.
 
-`groove.evaluation` makes these; `groove.report` turns them into files.
+`groove.evaluation.evaluate` makes these; `groove.evaluation.report` turns them into files.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groove.measures import Cell, Comparison, Measured
-from groove.trial_table import TrialTable
+from groove.evaluation.measures import Cell, Comparison, Measured
+from groove.evaluation.trial_table import TrialTable
 
 Floats = NDArray[np.float64]
 

@@ -20,10 +20,19 @@ from typing import Any
 
 from groove import plots
 from groove.bootstrap import Interval
-from groove.document import Block, Heading, Picture, Table, Text, to_html, to_markdown, to_text
-from groove.evaluated import PairResult, Report, SystemResult
+from groove.evaluation.document import (
+    Block,
+    Heading,
+    Picture,
+    Table,
+    Text,
+    to_html,
+    to_markdown,
+    to_text,
+)
+from groove.evaluation.findings import PairResult, Report, SystemResult
+from groove.evaluation.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS
 from groove.manifest import write_lines
-from groove.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS
 from groove.version import VERSION
 
 MAX_LISTED = 10
@@ -48,7 +57,7 @@ def write_report(report: Report, out: Path, *, figures: bool = True) -> list[Pat
     """Write all files into a folder, which is made; each appears whole or not at all.
 
     Args:
-        report: what `groove.evaluation.evaluate` found.
+        report: what `groove.evaluation.evaluate.evaluate` found.
         out: the folder.
         figures: draw them, if the plots extra is there.
 

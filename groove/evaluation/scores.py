@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groove.errors import ScoringError
+from groove.evaluation.trial_table import TrialTable
 from groove.scoring import CohortStatistics, as_norm, cohort_statistics, cosine, unit_length
-from groove.trial_table import TrialTable
 
 Floats = NDArray[np.float64]
 

@@ -1,13 +1,14 @@
 """Trials and models -> scores -> a report that writes itself.
 
-`evaluate` embeds every recording once (`groove.embedding_cache`), scores each trial set with each
-model (`groove.trial_scores`), reads everything off the scores (`groove.measures`) and compares the
-models two by two on the trials that both could score. Nothing is skipped silently: repeated
-trials, missing files and recordings without speech are counted and listed in the report.
+`evaluate` embeds every recording once (`groove.evaluation.cache`), scores each trial set with each
+model (`groove.evaluation.scores`), reads everything off the scores (`groove.evaluation.measures`)
+and compares the models two by two on the trials that both could score. Nothing is skipped
+silently: repeated trials, missing files and recordings without speech are counted and listed in
+the report.
 
 >>> report = evaluate([System("a", Embedder(encoder))], read_cnceleb_eval(root))
 >>> report.systems[0].measured.metrics["eer"]
->>> write_report(report, Path("out"))                 # groove.report
+>>> write_report(report, Path("out"))                 # groove.evaluation.report
 """
 
 from __future__ import annotations
@@ -20,13 +21,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groove.embedded_trials import EmbeddedTrials, exclusions, files_of, first_failure, speaker_map
 from groove.embedder import Embedder
-from groove.embedding_cache import Embedded, EmbeddingCache, embed_files, examined
 from groove.errors import ScoringError
-from groove.evaluated import PairResult, Report, SystemResult
-from groove.manifest import Utterance
-from groove.measures import (
+from groove.evaluation.cache import Embedded, EmbeddingCache, embed_files, examined
+from groove.evaluation.calibrate import fit_on
+from groove.evaluation.embedded import (
+    EmbeddedTrials,
+    exclusions,
+    files_of,
+    first_failure,
+    speaker_map,
+)
+from groove.evaluation.findings import PairResult, Report, SystemResult
+from groove.evaluation.measures import (
     Cell,
     Conditions,
     Measured,
@@ -36,11 +43,11 @@ from groove.measures import (
     measure,
     recalls,
 )
+from groove.evaluation.refusals import refuse_missing, refuse_shared
+from groove.evaluation.scores import BackEnd, Cohort
+from groove.evaluation.trial_sets import TrialSet
+from groove.manifest import Utterance
 from groove.scoring import Calibration
-from groove.trial_calibration import fit_on
-from groove.trial_refusals import refuse_missing, refuse_shared
-from groove.trial_scores import BackEnd, Cohort
-from groove.trial_sets import TrialSet
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]  # what, how many are done, of how many

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from groove.embedding_cache import Embedded
-from groove.evaluated import Exclusions, SpeakerMap
+from groove.evaluation.cache import Embedded
+from groove.evaluation.findings import Exclusions, SpeakerMap
+from groove.evaluation.scores import Side
+from groove.evaluation.trial_sets import TrialSet
+from groove.evaluation.trial_table import TrialTable
 from groove.scoring import unit_length
-from groove.trial_scores import Side
-from groove.trial_sets import TrialSet
-from groove.trial_table import TrialTable
 
 Floats = NDArray[np.float64]
 MAX_MAP_SPEAKERS, MAX_MAP_RECORDINGS = 20, 50  # shown in the map of speakers

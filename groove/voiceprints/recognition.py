@@ -5,9 +5,9 @@ the person it is given for (the other recordings, or the voiceprint that is ther
 often it is a wrong file, or another person of the same name, who then needs a name of his own.
 
 `verify` compares with the person's voiceprint; `identify` with everybody's, see
-`groove.identification`. The amount of speech is that of the shorter side, where an enrolled side
-counts all its utterances together. Thresholds and calibration were measured on pairs of single
-recordings; a mean of several is steadier than they are.
+`groove.voiceprints.identification`. The amount of speech is that of the shorter side, where an
+enrolled side counts all its utterances together. Thresholds and calibration were measured on pairs
+of single recordings; a mean of several is steadier than they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from groove.audio import AudioSource
 from groove.audio.bytestream import source_name
 from groove.embedder import Examined
 from groove.errors import NoSpeech, OtherVoice, SettingsError, StoreError, UnknownPerson
-from groove.identification import (
+from groove.scoring import cosine, unit_length
+from groove.verifier import Caution, Side, Verdict, Verifier
+from groove.voiceprints.identification import (
     DEFAULT_FPIR,
     Gallery,
     PopulationThreshold,
@@ -32,10 +34,8 @@ from groove.identification import (
     posteriors,
     threshold_for,
 )
-from groove.people import ModelTag, NewUtterance, Person, Voiceprint
-from groove.scoring import cosine, unit_length
-from groove.verifier import Caution, Side, Verdict, Verifier
-from groove.voiceprints import VoiceprintStore
+from groove.voiceprints.people import ModelTag, NewUtterance, Person, Voiceprint
+from groove.voiceprints.store import VoiceprintStore
 
 Answer = Literal["named", "nobody", "undecided"]
 SPARE = 8  # candidates scored again in double precision, beyond those that are asked for
@@ -160,7 +160,7 @@ class Recognizer:
         """Enrol recordings of one person: all of them or none.
 
         Args:
-            name: whose they are; see `groove.names`.
+            name: whose they are; see `groove.voiceprints.names`.
             sources: recordings.
             consent: a note on how and when the person agreed.
             same_person: enrol also what does not sound like the person.

@@ -1,7 +1,7 @@
 """A small document: headings, paragraphs, tables, figures; as Markdown, HTML, or plain text.
 
-What a report says is written once (`groove.report`); the three forms differ in looks alone. The
-HTML is one file: its style is inside, and so are the figures.
+What a report says is written once (`groove.evaluation.report`); the three forms differ in looks
+alone. The HTML is one file: its style is inside, and so are the figures.
 """
 
 from __future__ import annotations

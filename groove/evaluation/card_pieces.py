@@ -1,8 +1,9 @@
 """A manifest cut to the lengths at which a card is measured, and embedded.
 
-The pieces of a condition (`groove.card_measures.CONDITIONS`) are functions of the manifest and a
-seed: whole utterances, one seeded crop of each, or a speaker's utterances joined with short gaps.
-At most `PER_SPEAKER` utterances of a speaker are cropped, and at most `MAX_UTTERANCES` take part.
+The pieces of a condition (`groove.evaluation.card_measures.CONDITIONS`) are functions of the
+manifest and a seed: whole utterances, one seeded crop of each, or a speaker's utterances joined
+with short gaps. At most `PER_SPEAKER` utterances of a speaker are cropped, and at most
+`MAX_UTTERANCES` take part.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groove.audio import SAMPLE_RATE, read_audio
-from groove.card_measures import CONDITIONS, FULL, JOINED_S, SEED, EmbeddedSet
 from groove.embedder import Embedder
-from groove.embedding_cache import Embedded, EmbeddingCache, content_of, embed_sources, examined
 from groove.errors import ScoringError
+from groove.evaluation.cache import Embedded, EmbeddingCache, content_of, embed_sources, examined
+from groove.evaluation.card_measures import CONDITIONS, FULL, JOINED_S, SEED, EmbeddedSet
 from groove.manifest import Utterance
 
 GAP_S = 0.12  # between utterances that are joined
@@ -58,7 +59,7 @@ def embed_pieces(
 
     Args:
         utterances: the manifest's, with several utterances a speaker.
-        embedder: see `groove.embedding_cache.embed_files`.
+        embedder: see `groove.evaluation.cache.embed_files`.
         cache: see there.
         workers: threads.
         progress: called with the condition, how many pieces are done, of how many.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from groove.embedded_trials import files_of
 from groove.errors import ManifestError
+from groove.evaluation.embedded import files_of
+from groove.evaluation.trial_sets import TrialSet
 from groove.manifest import Utterance
-from groove.trial_sets import TrialSet
 
 SHOWN = 3  # names in a message
 

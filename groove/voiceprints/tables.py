@@ -1,4 +1,4 @@
-"""The tables of the voiceprint store, and each statement on them. For `groove.voiceprints` only.
+"""The tables of the voiceprint store, and each statement on them. For `store` only.
 
 Every function takes the transaction that it is part of. A person's ``person_key`` is drawn at
 random, not counted, so that a key in a gallery that is out of date never names somebody else.
@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groove.errors import ModelMismatch, StoreError, UnknownPerson
-from groove.identification import Gallery, GalleryBuilder
-from groove.names import normalise_name
-from groove.people import ModelTag, NewUtterance, Person, StoredUtterance, Voiceprint
 from groove.scoring import unit_length
+from groove.voiceprints.identification import Gallery, GalleryBuilder
+from groove.voiceprints.names import normalise_name
+from groove.voiceprints.people import ModelTag, NewUtterance, Person, StoredUtterance, Voiceprint
 
 APPLICATION_ID = 0x47564F58  # "GVOX"
 VERSION = 1

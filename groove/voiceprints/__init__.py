@@ -1,0 +1,7 @@
+"""Enrolled voices: who they are, who is talking, and forgetting them.
+
+recognition      enrol, verify, identify: the store with a verifier
+identification   among N people, or nobody; exact search
+store            embeddings, consent, history      people, names   the records
+tables           each statement                    database        one SQLite file
+"""
