@@ -25,10 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.pools import PoolUtterance, crop, joined, read_joined, read_pool
 from groove.api import Embedder
 from groove.audio import SAMPLE_RATE, read_audio
+from groove.card_measures import CROPS_S, JOINED_S
 
 SEED = 20261124
-JOINED_S = (6.0, 10.0)
-CROPS_S = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 Item = tuple[PoolUtterance, Callable[[], NDArray[np.float32]]]
 
 

@@ -24,11 +24,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from groove.curve import DetPoints, Floats, check_scores, det_points
+from groove.curve import DetPoints, Floats, check_scores, corner_points
 from groove.errors import ScoringError
 
 Metric = Callable[[DetPoints], float]
 Ints = NDArray[np.int64]
+Indices = NDArray[np.int32]
+
+MAX_TABLE_SPEAKERS = 512  # whose products of counts fill 2 MiB
 
 
 @dataclass(frozen=True)
@@ -118,26 +121,152 @@ def bootstrap_intervals(
         ScoringError: see `groove.metrics`; shapes do not fit, fewer than two speakers, or a
             non-target trial between a speaker and the same speaker.
     """
-    _check_settings(n_draws, confidence)
+    found = draw_metrics(
+        metrics,
+        target_scores,
+        nontarget_scores,
+        target_speakers,
+        nontarget_speakers,
+        n_draws=n_draws,
+        seed=seed,
+    )
+    return {name: found.interval(name, confidence) for name in metrics}
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Every metric on the trials as they are, and on each draw of the speakers, [n_draws]."""
+
+    values: dict[str, float]
+    draws: dict[str, Floats]
+    n_speakers: int
+    fnmr_grid: Floats | None = None  # [n_draws, G], fnmr of each draw at the asked fmr_grid [G]
+
+    def band(self, confidence: float = 0.95) -> tuple[Floats, Floats]:
+        """Lower and upper fnmr [G], point by point; only where a grid was asked for."""
+        assert self.fnmr_grid is not None
+        tail = (1 - confidence) / 2
+        low, high = np.quantile(self.fnmr_grid, [tail, 1 - tail], axis=0)
+        return low, high
+
+    def interval(self, name: str, confidence: float = 0.95) -> Interval:
+        """The interval of one metric."""
+        draws = self.draws[name]
+        _check_settings(len(draws), confidence)
+        return Interval(
+            self.values[name],
+            *_middle(draws, confidence),
+            confidence=confidence,
+            n_draws=len(draws),
+            n_speakers=self.n_speakers,
+        )
+
+    def minus(self, other: Draws, name: str, confidence: float = 0.95) -> PairedInterval:
+        """The difference to another system that scored the same trials, drawn with one seed."""
+        draws, others = self.draws[name], other.draws[name]
+        _check_settings(len(draws), confidence)
+        if len(draws) != len(others) or self.n_speakers != other.n_speakers:
+            raise ScoringError("the two systems were not drawn alike; draw both with one seed")
+        return PairedInterval(
+            other.values[name],
+            self.values[name],
+            self.values[name] - other.values[name],
+            *_middle(draws - others, confidence),
+            confidence=confidence,
+            n_draws=len(draws),
+            n_speakers=self.n_speakers,
+        )
+
+
+def draw_metrics(
+    metrics: Mapping[str, Metric],
+    target_scores: ArrayLike,
+    nontarget_scores: ArrayLike,
+    target_speakers: ArrayLike,
+    nontarget_speakers: ArrayLike,
+    *,
+    mean_costs: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    fmr_grid: ArrayLike | None = None,
+    n_draws: int = 1000,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Draws:
+    """The draws themselves, of which intervals and differences are made.
+
+    Args:
+        metrics: see `bootstrap_intervals`.
+        target_scores: [N].
+        nontarget_scores: [N'].
+        target_speakers: [N].
+        nontarget_speakers: [N', 2].
+        mean_costs: name -> the cost of every target [N] and non-target [N'] trial; the metric is
+            the sum of both means (Cllr, actDCF: what depends on the scores' values).
+        fmr_grid: [G], rising; keep each draw's fnmr there, for a band around the curve.
+        n_draws: how often the speakers are drawn.
+        seed: of the draws.
+        progress: called with 1 after each draw.
+
+    Raises:
+        ScoringError: see `bootstrap_intervals`; a cost that is not finite.
+    """
+    _check_settings(n_draws, 0.5)
     speakers = _Speakers.of(target_speakers, nontarget_speakers)
     target, nontarget = check_scores(target_scores, nontarget_scores)
     trials = _Trials.of(target, nontarget, speakers)
-    draws: dict[str, list[float]] = {name: [] for name in metrics}
+    sums = {
+        name: _CostSums.of(np.asarray(costs[0]), np.asarray(costs[1]), speakers)
+        for name, costs in (mean_costs or {}).items()
+    }
+    draws: dict[str, list[float]] = {name: [] for name in (*metrics, *sums)}
+    curves = []
     for counts in _draws(speakers, n_draws, seed):
         points = trials.points(counts)
+        if fmr_grid is not None:
+            curves.append(np.interp(np.asarray(fmr_grid), points.fmr, points.fnmr))
         for name, metric in metrics.items():
             draws[name].append(metric(points))
-    observed = det_points(target, nontarget)
-    return {
-        name: Interval(
-            metric(observed),
-            *_middle(draws[name], confidence),
-            confidence=confidence,
-            n_draws=n_draws,
-            n_speakers=speakers.n,
-        )
-        for name, metric in metrics.items()
-    }
+        for name, cost in sums.items():
+            draws[name].append(cost.mean(counts))
+        if progress:
+            progress(1)
+    observed, once = corner_points(target, nontarget), np.ones(speakers.n, dtype=np.int64)
+    values = {name: metric(observed) for name, metric in metrics.items()}
+    values |= {name: cost.mean(once) for name, cost in sums.items()}
+    return Draws(
+        values,
+        {name: np.array(found) for name, found in draws.items()},
+        speakers.n,
+        np.array(curves) if curves else None,
+    )
+
+
+def draw_mean(
+    values: ArrayLike, speakers: ArrayLike, *, n_draws: int = 1000, seed: int = 0
+) -> Draws:
+    """The mean of values that belong to one speaker each, as the only metric, ``"mean"``.
+
+    Args:
+        values: [N], finite.
+        speakers: [N].
+        n_draws: how often the speakers are drawn.
+        seed: of the draws.
+
+    Raises:
+        ScoringError: no value, sizes that do not fit, or a value that is not finite.
+    """
+    found, who = np.asarray(values, dtype=np.float64), np.asarray(speakers)
+    if found.ndim != 1 or not len(found) or found.shape != who.shape:
+        raise ScoringError(f"values {found.shape} of speakers {who.shape}; wanted [N] and [N]")
+    if not np.isfinite(found).all():
+        raise ScoringError("values must be finite")
+    names, index = np.unique(who, return_inverse=True)
+    sums, numbers = np.bincount(index, found), np.bincount(index)
+    random = np.random.RandomState(seed)
+    draws = []
+    for _ in range(n_draws):
+        drawn = random.randint(0, len(names), len(names), dtype=np.int64)
+        draws.append(float(sums[drawn].sum() / numbers[drawn].sum()))
+    return Draws({"mean": float(found.mean())}, {"mean": np.array(draws)}, len(names))
 
 
 def paired_bootstrap(
@@ -168,24 +297,18 @@ def paired_bootstrap(
     Raises:
         ScoringError: see `bootstrap_intervals`.
     """
-    _check_settings(n_draws, confidence)
-    speakers = _Speakers.of(target_speakers, nontarget_speakers)
-    scores_a, scores_b = check_scores(*a), check_scores(*b)
-    trials_a, trials_b = _Trials.of(*scores_a, speakers), _Trials.of(*scores_b, speakers)
-    draws = [
-        metric(trials_b.points(counts)) - metric(trials_a.points(counts))
-        for counts in _draws(speakers, n_draws, seed)
+    found = [
+        draw_metrics(
+            {"metric": metric},
+            *scores,
+            target_speakers,
+            nontarget_speakers,
+            n_draws=n_draws,
+            seed=seed,
+        )
+        for scores in (a, b)
     ]
-    value_a, value_b = metric(det_points(*scores_a)), metric(det_points(*scores_b))
-    return PairedInterval(
-        value_a,
-        value_b,
-        value_b - value_a,
-        *_middle(draws, confidence),
-        confidence=confidence,
-        n_draws=n_draws,
-        n_speakers=speakers.n,
-    )
+    return found[1].minus(found[0], "metric", confidence)
 
 
 def _check_settings(n_draws: int, confidence: float) -> None:
@@ -195,7 +318,7 @@ def _check_settings(n_draws: int, confidence: float) -> None:
         )
 
 
-def _middle(draws: list[float], confidence: float) -> tuple[float, float]:
+def _middle(draws: Floats, confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
@@ -253,23 +376,35 @@ class _Class:
     """The trials of one class in the order of their runs: weights [N] -> a sum per run."""
 
     speakers: tuple[Ints, ...]  # [N] each; one for target trials, two for non-target
+    table: Indices | None  # [N], the two speakers as one number, where those are few
     starts: Ints  # where a run begins
     runs: Ints  # which run that is
     n_runs: int
 
     @classmethod
-    def of(cls, run: Ints, speakers: tuple[Ints, ...], n_runs: int) -> _Class:
+    def of(cls, run: Ints, speakers: tuple[Ints, ...], n_runs: int, n_speakers: int) -> _Class:
         order = np.argsort(run, kind="stable")
         runs, starts = np.unique(run[order], return_index=True)
-        return cls(tuple(column[order] for column in speakers), starts, runs, n_runs)
+        columns = tuple(column[order] for column in speakers)
+        table = None
+        if len(columns) == 2 and n_speakers <= MAX_TABLE_SPEAKERS:
+            table = (columns[0] * n_speakers + columns[1]).astype(np.int32)
+            columns = ()
+        return cls(columns, table, starts, runs, n_runs)
 
     def sums(self, counts: Ints) -> Floats:
+        sums = np.zeros(self.n_runs)
+        sums[self.runs] = np.add.reduceat(self._weights(counts), self.starts)  # integers: exact
+        return sums
+
+    def _weights(self, counts: Ints) -> NDArray[np.number]:
+        if self.table is not None:  # one look-up a trial, in a table that stays in the cache
+            products = np.outer(counts, counts).astype(np.float64).ravel()
+            return products.take(self.table)
         weights = counts[self.speakers[0]]
         for column in self.speakers[1:]:
             weights *= counts[column]
-        sums = np.zeros(self.n_runs)
-        sums[self.runs] = np.add.reduceat(weights, self.starts)  # integers: exact
-        return sums
+        return weights
 
 
 @dataclass(frozen=True)
@@ -298,11 +433,43 @@ class _Trials:
         ends = np.concatenate([np.flatnonzero(begins)[1:] - 1, [len(scores) - 1]])
         return cls(
             -scores[ends],
-            _Class.of(run[at_target], (speakers.target,), len(ends)),
-            _Class.of(run[at_nontarget], (speakers.first, speakers.second), len(ends)),
+            _Class.of(run[at_target], (speakers.target,), len(ends), speakers.n),
+            _Class.of(run[at_nontarget], (speakers.first, speakers.second), len(ends), speakers.n),
         )
 
     def points(self, counts: Ints) -> DetPoints:
         return DetPoints.from_steps(
             self.threshold, self.target.sums(counts), self.nontarget.sums(counts)
         )
+
+
+@dataclass(frozen=True)
+class _CostSums:
+    """Sums and numbers of the trials' costs, a speaker (or a pair of speakers) each."""
+
+    target_cost: Floats  # [K]
+    target_n: Floats
+    first: Ints  # [P], the pairs that occur
+    second: Ints
+    nontarget_cost: Floats  # [P]
+    nontarget_n: Floats
+
+    @classmethod
+    def of(cls, target: Floats, nontarget: Floats, speakers: _Speakers) -> _CostSums:
+        for costs, n in ((target, len(speakers.target)), (nontarget, len(speakers.first))):
+            if costs.shape != (n,) or not np.isfinite(costs).all():
+                raise ScoringError(f"costs {costs.shape} of {n} trials; wanted one finite each")
+        pairs, index = np.unique(speakers.first * speakers.n + speakers.second, return_inverse=True)
+        return cls(
+            np.bincount(speakers.target, target, speakers.n).astype(np.float64),
+            np.bincount(speakers.target, minlength=speakers.n).astype(np.float64),
+            pairs // speakers.n,
+            pairs % speakers.n,
+            np.bincount(index, nontarget, len(pairs)).astype(np.float64),
+            np.bincount(index, minlength=len(pairs)).astype(np.float64),
+        )
+
+    def mean(self, counts: Ints) -> float:
+        pairs = counts[self.first] * counts[self.second]
+        target = counts @ self.target_cost / (counts @ self.target_n)
+        return float(target + pairs @ self.nontarget_cost / (pairs @ self.nontarget_n))

@@ -16,7 +16,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from groove.corpora.files import AUDIO_SUFFIXES
 from groove.embedder import Embedder
 from groove.errors import GrooveError, ManifestError, SettingsError
+from groove.parallel import run_parallel
 
 RESULT = "embeddings.npz"
 FAILED = "failed.jsonl"
@@ -33,35 +34,6 @@ PART = "embeddings.part-{:05d}.npz"
 FORMAT = 1
 FLUSH_S = 5.0
 FLUSH_ROWS = 1000
-AUDIO_SUFFIXES = frozenset(
-    [
-        ".wav",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".mp3",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".au",
-        ".caf",
-        ".w64",
-        ".rf64",
-        ".sph",
-        ".nist",
-        ".m4a",
-        ".mp4",
-        ".aac",
-        ".amr",
-        ".wma",
-        ".webm",
-        ".mkv",
-        ".mka",
-        ".mov",
-        ".3gp",
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -148,7 +120,9 @@ def embed_many(
     journal = _Journal(out, meta)
     failed: list[dict[str, str]] = []
     try:
-        for recording, result in _run(todo, embedder, workers):
+        for recording, result in run_parallel(
+            todo, lambda one: _embed_one(one, embedder), workers=workers
+        ):
             if isinstance(result, Row):
                 journal.add(result)
             else:
@@ -225,26 +199,6 @@ class _Journal:
             _write_npz(self._out / PART.format(self._next), waiting, self._meta)
             self._next += 1
         self._n_flushed, self._flushed_at = len(self.rows), time.monotonic()
-
-
-def _run(
-    todo: Sequence[Recording], embedder: Embedder, workers: int
-) -> Iterator[tuple[Recording, Row | str]]:
-    """Results as they come; only a few recordings are in flight, whatever the list's length."""
-    waiting: dict[Future[Row | str], Recording] = {}
-    pending = iter(todo)
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        try:
-            while True:
-                while len(waiting) < 2 * workers and (item := next(pending, None)) is not None:
-                    waiting[pool.submit(_embed_one, item, embedder)] = item
-                if not waiting:
-                    return
-                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield waiting.pop(future), future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _embed_one(recording: Recording, embedder: Embedder) -> Row | str:

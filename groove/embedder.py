@@ -31,11 +31,13 @@ class Examined:
     """What one recording holds.
 
     ``embedding`` [D] has length 1; it is None where there is too little speech, and ``speech`` says
-    why.
+    why. ``mean_length`` is how long the mean of the unit-length crops (or windows) was, 1 where all
+    agree: the mean score of all pairs of crops is the cosine times both lengths.
     """
 
     embedding: NDArray[np.float32] | None
     speech: SpeechReport
+    mean_length: float = 1.0
 
 
 class Embedder:
@@ -125,7 +127,7 @@ class Embedder:
             return Examined(None, report)
         if not whole:
             mean.add(self._crops(source, first, round(report.seconds * SAMPLE_RATE)), 1.0)
-        return Examined(mean.embedding(), report)
+        return Examined(mean.embedding(), report, mean.length())
 
     def _open(self, source: AudioSource) -> AudioStream:
         return open_audio(source, channel=self.channel)
@@ -148,6 +150,7 @@ class _Mean:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self._total = np.zeros(encoder.card.embedding_size)
+        self._weight = 0.0
 
     def add(self, waveforms: NDArray[np.float32], weight: float) -> None:
         """Encode equally long waveforms [B, S] and add each with ``weight``."""
@@ -156,6 +159,11 @@ class _Mean:
         embeddings = self._encoder(waveforms).astype(np.float64)  # [B, D]
         norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
         self._total += weight * (embeddings / np.maximum(norms, 1e-12)).sum(axis=0)
+        self._weight += weight * len(embeddings)
+
+    def length(self) -> float:
+        """The mean's length before scaling, 0 to 1."""
+        return float(np.linalg.norm(self._total)) / max(self._weight, 1e-12)
 
     def embedding(self) -> NDArray[np.float32]:
         """The mean, scaled to length 1 [D]."""

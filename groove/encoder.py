@@ -68,7 +68,10 @@ class OnnxEncoder:
                 f"{self.path}: an ONNX file without a Groove model card; its front end cannot be "
                 "guessed. Import the original checkpoint:  groove import FILE --kind KIND"
             )
-        self._card = ModelCard.from_json(text)
+        try:
+            self._card = ModelCard.from_json(text)
+        except CardError as error:
+            raise CardError(f"{self.path}: {error}") from None
         self._check_shapes()
 
     @property
@@ -104,6 +107,21 @@ class OnnxEncoder:
         value = np.ascontiguousarray(waveforms, dtype=np.float32)
         if self.card.input == "fbank":
             value = np.stack([log_mel(row, self.card.fbank) for row in value])  # [B, T, M]
+        return self._run(value)
+
+    def encode_frames(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Frames [B, T, M] as the card's front end gives them -> [B, D].
+
+        Raises:
+            ModelError: the file takes waveforms; or see `__call__`.
+        """
+        if self.card.input != "fbank":
+            raise ModelError(
+                f"{self.path}: takes waveforms, not frames; use the recordings, or the checkpoint"
+            )
+        return self._run(np.ascontiguousarray(frames, dtype=np.float32))
+
+    def _run(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
         try:
             (embeddings,) = self._session.run(None, {self.card.input: value})
         except Exception as error:  # onnxruntime's errors share no base class

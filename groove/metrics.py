@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from groove.curve import DetPoints, check_scores, cost_weights, det_points
+from groove.curve import DetPoints, check_scores, corner_points, cost_weights, det_points
 
 __all__ = [
     "MIN_FALSE_MATCHES",
@@ -78,7 +78,7 @@ def eer(target_scores: ArrayLike, nontarget_scores: ArrayLike) -> float:
     Raises:
         ScoringError: see the top of this file.
     """
-    return det_points(target_scores, nontarget_scores).eer()
+    return corner_points(target_scores, nontarget_scores).eer()
 
 
 def eer_threshold(target_scores: ArrayLike, nontarget_scores: ArrayLike) -> float:
@@ -104,7 +104,7 @@ def eer_rocch(target_scores: ArrayLike, nontarget_scores: ArrayLike) -> float:
     Raises:
         ScoringError: see the top of this file.
     """
-    return det_points(target_scores, nontarget_scores).eer_rocch()
+    return corner_points(target_scores, nontarget_scores).eer_rocch()
 
 
 def min_dcf(
@@ -124,7 +124,7 @@ def min_dcf(
     Raises:
         ScoringError: see the top of this file; ``p_target`` not in (0, 1) or a cost not positive.
     """
-    points = det_points(target_scores, nontarget_scores)
+    points = corner_points(target_scores, nontarget_scores)
     return points.min_dcf(p_target, c_miss=c_miss, c_fa=c_fa)
 
 
@@ -181,7 +181,7 @@ def min_cllr(target_scores: ArrayLike, nontarget_scores: ArrayLike) -> float:
     Raises:
         ScoringError: see the top of this file.
     """
-    return det_points(target_scores, nontarget_scores).min_cllr()
+    return corner_points(target_scores, nontarget_scores).min_cllr()
 
 
 def auc(target_scores: ArrayLike, nontarget_scores: ArrayLike) -> float:
@@ -192,7 +192,7 @@ def auc(target_scores: ArrayLike, nontarget_scores: ArrayLike) -> float:
     Raises:
         ScoringError: see the top of this file.
     """
-    return det_points(target_scores, nontarget_scores).auc()
+    return corner_points(target_scores, nontarget_scores).auc()
 
 
 def fnmr_at_fmr(

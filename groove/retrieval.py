@@ -10,6 +10,7 @@ Source: Musgrave et al. 2020, "A metric learning reality check" (recall at 1); t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,7 +51,7 @@ def recall_at_k(
         )
     if np.isnan(matrix).any():
         raise ScoringError("scores hold NaN; leave an entry out with -inf")
-    return _summary(_rank(matrix, queries, gallery), k)
+    return summarise_ranks(ranks(matrix, queries, gallery), k)
 
 
 def leave_one_out_recall(
@@ -77,17 +78,17 @@ def leave_one_out_recall(
     if not (np.isfinite(lengths) & (lengths > 0)).all():
         raise ScoringError("an embedding is zero or not finite")
     unit = vectors / lengths
-    ranks = []
+    found = []
     for start in range(0, len(unit), block):
         scores = unit[start : start + block] @ unit.T
         rows = np.arange(len(scores))
         scores[rows, start + rows] = -np.inf
-        ranks.append(_rank(scores, names[start : start + block], names))
-    return _summary(np.concatenate([np.zeros(0, dtype=np.int64), *ranks]), k)
+        found.append(ranks(scores, names[start : start + block], names))
+    return summarise_ranks(np.concatenate([np.zeros(0, dtype=np.int64), *found]), k)
 
 
-def _rank(
-    scores: NDArray[np.float64], queries: NDArray[np.generic], gallery: NDArray[np.generic]
+def ranks(
+    scores: NDArray[np.float64], queries: NDArray[Any], gallery: NDArray[Any]
 ) -> NDArray[np.int64]:
     """Place of the best recording of the query's speaker, [N] from 1; 0: there is none."""
     same = queries[:, None] == gallery[None, :]
@@ -96,7 +97,12 @@ def _rank(
     return np.where(best == -np.inf, 0, ahead + 1)
 
 
-def _summary(ranks: NDArray[np.int64], k: int) -> Recall:
+def summarise_ranks(ranks: NDArray[np.int64], k: int) -> Recall:
+    """Recall at k of places [N]; 0 stands for a query that cannot be answered.
+
+    Raises:
+        ScoringError: ``k`` below 1, or no query is answerable.
+    """
     answerable = ranks[ranks > 0]
     if k < 1 or not len(answerable):
         raise ScoringError(

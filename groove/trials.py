@@ -100,14 +100,14 @@ def read_trials(path: str | Path, form: TrialForm | None = None) -> list[Trial]:
     lines = read_lines(path)
     if not lines:
         raise ManifestError(f"{path}: no trial in it. {HELP}")
-    form = form or _recognise(lines[0][2], lines[0][0])
+    form = form or recognise_form(lines[0][2], lines[0][0])
     if form == "csv":
         where, _, header = lines.pop(0)
         if _fields(header) != list(CSV_HEADER):
             raise ManifestError(f"{where}: header {header!r}; wanted {','.join(CSV_HEADER)}")
         if not lines:
             raise ManifestError(f"{path}: no trial in it. {HELP}")
-    return [_trial(line, where, form) for where, _, line in lines]
+    return [parse_trial(line, where, form) for where, _, line in lines]
 
 
 def write_trials(trials: Iterable[Trial], path: str | Path, form: TrialForm = "kaldi") -> None:
@@ -171,7 +171,12 @@ def _draw_numbers(n: int, n_wanted: int, random: np.random.RandomState) -> Ints:
     return np.sort(np.array(list(drawn)[:n_wanted], dtype=np.int64))
 
 
-def _recognise(line: str, where: str) -> TrialForm:
+def recognise_form(line: str, where: str) -> TrialForm:
+    """The form of a list, by its first line.
+
+    Raises:
+        ManifestError: none of the three, or it could be two of them.
+    """
     if "," in line and len(line.split()) == 1:
         return "csv"
     words = line.split()
@@ -184,7 +189,12 @@ def _recognise(line: str, where: str) -> TrialForm:
     return "voxceleb" if first else "kaldi"
 
 
-def _trial(line: str, where: str, form: TrialForm) -> Trial:
+def parse_trial(line: str, where: str, form: TrialForm) -> Trial:
+    """One line of a list; ``where`` ("list.txt:17") is for the message.
+
+    Raises:
+        ManifestError: the line does not have the form, or compares a recording with itself.
+    """
     words = _fields(line) if form == "csv" else line.split()
     if len(words) != 3:
         raise ManifestError(f"{where}: {len(words)} fields in {line!r}; wanted 3 ({form}). {HELP}")

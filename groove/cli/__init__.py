@@ -8,10 +8,27 @@ anywhere shows the traceback instead.
 from __future__ import annotations
 
 import sys
+import traceback
 
 import click
 
-from groove.cli import bench, compare, demo, embed, importing, listen, models, people, recognise
+from groove.cli import (
+    bench,
+    calibrate,
+    compare,
+    demo,
+    embed,
+    evaluate,
+    export,
+    golden,
+    importing,
+    listen,
+    models,
+    people,
+    prepare,
+    recognise,
+    train,
+)
 from groove.errors import GrooveError
 from groove.version import VERSION
 
@@ -26,8 +43,23 @@ def app(debug: bool) -> None:
     """
 
 
-commands = (compare.command, embed.command, importing.command, models.group, bench.command)
-for command in (*commands, *people.COMMANDS, *recognise.COMMANDS, listen.command, demo.command):
+for command in (
+    compare.command,
+    embed.command,
+    prepare.group,
+    train.command,
+    evaluate.command,
+    calibrate.command,
+    export.command,
+    golden.command,
+    importing.command,
+    models.group,
+    bench.command,
+    *people.COMMANDS,
+    *recognise.COMMANDS,
+    listen.command,
+    demo.command,
+):
     app.add_command(command)
 
 
@@ -35,12 +67,21 @@ def main() -> None:
     """Run the command and turn errors into one line and exit status 2."""
     debug = "--debug" in sys.argv
     try:
-        app([a for a in sys.argv[1:] if a != "--debug"], prog_name="groove")
+        app([a for a in sys.argv[1:] if a != "--debug"], prog_name="groove", standalone_mode=False)
+    except click.exceptions.Exit as asked:
+        sys.exit(asked.exit_code)
+    except click.ClickException as error:  # a wrong option: click's own words, status 2
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:  # Ctrl-C, not click's status 1, which would mean "different voices"
+        click.echo("groove: interrupted", err=True)
+        sys.exit(130)
     except (GrooveError, OSError) as error:
-        if debug:
-            raise
         if isinstance(error, BrokenPipeError):  # the reader of a pipe has left
             sys.stderr.close()
             sys.exit(141)
-        click.echo(f"groove: {error}", err=True)
+        click.echo(traceback.format_exc() if debug else f"groove: {error}", err=True)
+        sys.exit(2)
+    except Exception:  # a fault of ours: Python's own status, 1, would mean "different voices"
+        click.echo(traceback.format_exc(), err=True)
         sys.exit(2)

@@ -85,8 +85,19 @@ class TorchEncoder:
                 f"{waveforms.shape[1]} samples are less than one frame of "
                 f"{self.card.fbank.frame_length_ms:g} ms; use a longer recording"
             )
-        device = next(self.module.parameters()).device
-        value = torch.from_numpy(np.ascontiguousarray(waveforms, dtype=np.float32)).to(device)
+        return self._run(self.module, waveforms)
+
+    def encode_frames(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Frames [B, T, M] as the card's front end gives them -> [B, D]: the backbone alone."""
+        return self._run(self.module.backbone, frames)
+
+    def _run(self, module: nn.Module, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        parameter = next(self.module.parameters())
+        value = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
         with torch.inference_mode():
-            embeddings: NDArray[np.float32] = self.module(value).float().cpu().numpy()
+            # the front end computes in float32 whatever the backbone has
+            value = value.to(parameter.device)
+            if module is not self.module:
+                value = value.to(parameter.dtype)
+            embeddings: NDArray[np.float32] = module(value).float().cpu().numpy()
         return embeddings

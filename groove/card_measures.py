@@ -1,0 +1,227 @@
+"""Measuring what a card promises: limits of speech, tables of thresholds, a calibration.
+
+Trials of a length are of two kinds, both between different utterances: crop against crop, and crop
+against whole utterance. Rules:
+
+- no answer below the amount of speech at which crop against crop reaches 20 % EER, nor below the
+  shortest measured;
+- a warning below the amount at which it reaches twice the EER of whole utterances;
+- a threshold table a length, from crop against whole (the stricter kind, as strangers score higher
+  the longer either side is); crops with too little speech for an answer are left out; joined
+  utterances contain their whole ones, so they are compared with one another;
+- one calibration on both kinds of all lengths, each kind and length with the same weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groove.calibration import fit_calibration, threshold_table
+from groove.card import ModelCard, ThresholdTable
+from groove.errors import ScoringError
+from groove.metrics import eer
+from groove.scoring import Calibration
+
+Report = Callable[[str], None]
+
+FULL = "full"
+CROPS_S = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+JOINED_S = (6.0, 10.0)
+CONDITIONS = (FULL, *(f"{s:g}" for s in (*JOINED_S, *CROPS_S)))
+REFUSE_EER, WARN_RATIO = 0.20, 2.0
+N_TARGET, N_NONTARGET = 20_000, 200_000  # a kind and length, for the calibration
+ANY_SPEECH_S = 0.01
+SEED = 20261124
+ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class EmbeddedSet:
+    """Utterances under one condition, a row each."""
+
+    embedding: NDArray[np.float32]  # [N, D], unit length
+    speaker: NDArray[np.str_]  # [N]
+    utterance: NDArray[np.str_]  # [N]; the same under every condition
+    speech_s: NDArray[np.float64]  # [N]
+
+    def at_least(self, speech_s: float) -> EmbeddedSet:
+        """The rows with at least so much speech."""
+        kept = self.speech_s >= speech_s
+        return EmbeddedSet(
+            self.embedding[kept], self.speaker[kept], self.utterance[kept], self.speech_s[kept]
+        )
+
+
+@dataclass(frozen=True)
+class LengthTrials:
+    """Scores and the shorter side's speech, target and non-target."""
+
+    target: NDArray[np.float32]
+    nontarget: NDArray[np.float32]
+    target_speech_s: NDArray[np.float32]
+    nontarget_speech_s: NDArray[np.float32]
+    n_speakers: int
+
+
+@dataclass(frozen=True)
+class MeasuredCard:
+    """The measured fields of a card."""
+
+    min_speech_s: float
+    short_speech_s: float
+    thresholds: tuple[ThresholdTable, ...]
+    calibration: Calibration
+
+    def applied_to(self, card: ModelCard) -> ModelCard:
+        """A copy of a card that says this."""
+        return replace(
+            card,
+            min_speech_s=self.min_speech_s,
+            short_speech_s=self.short_speech_s,
+            thresholds=self.thresholds,
+            calibration=self.calibration,
+        )
+
+
+def measure_card(
+    sets: Mapping[str, EmbeddedSet], measured_on: str, report: Report = lambda text: None
+) -> MeasuredCard:
+    """Limits, tables and calibration from one pool under `CONDITIONS`.
+
+    Args:
+        sets: condition -> embeddings; "full" and the crops are needed, joined ones are used where
+            they are there.
+        measured_on: name of the data, for the record.
+        report: called with lines for people.
+
+    Raises:
+        ScoringError: too few trials for a table or for the calibration.
+    """
+    min_speech_s, short_speech_s = limits(sets, report)
+    report(f"no answer below {min_speech_s:g} s of speech, a warning below {short_speech_s:g} s")
+    random = np.random.default_rng(SEED)
+    full = sets[FULL].at_least(min_speech_s)
+    tables, kinds = [], []
+    for condition in [*(f"{s:g}" for s in CROPS_S if s > min_speech_s), FULL, *_joined(sets)]:
+        crops = full if condition == FULL else sets[condition].at_least(min_speech_s)
+        found = [length_trials(crops, crops)]
+        if condition != FULL and condition not in _joined(sets):
+            found.append(length_trials(crops, full))
+        strict = found[-1]
+        if not len(strict.target) or not len(strict.nontarget):
+            report(f"{condition:>5}  no trials of both kinds: left out")
+            continue
+        kinds += [_drawn(kind, random) for kind in found]
+        table = table_of(strict, measured_on)
+        report(_line(condition, table, strict))
+        if any(row.threshold is not None for row in table.rows):
+            tables.append(table)
+    if not tables:
+        raise ScoringError("no length has 30 false matches at any rate; calibrate on more speakers")
+    return MeasuredCard(min_speech_s, short_speech_s, tuple(tables), _fit(kinds, measured_on))
+
+
+def table_of(trials: LengthTrials, measured_on: str) -> ThresholdTable:
+    """Thresholds for trials of one length; its speech is the median of the shorter sides."""
+    rows = threshold_table(trials.target, trials.nontarget, trials.n_speakers)
+    return ThresholdTable(round(float(np.median(trials.nontarget_speech_s)), 2), measured_on, rows)
+
+
+def length_trials(a: EmbeddedSet, b: EmbeddedSet) -> LengthTrials:
+    """Every pair of different utterances; within one set each pair once."""
+    parts = []
+    for i in range(0, len(a.speaker), ROWS_AT_ONCE):
+        rows = slice(i, i + ROWS_AT_ONCE)
+        scores = a.embedding[rows] @ b.embedding.T
+        target = a.speaker[rows, None] == b.speaker[None]
+        valid = a.utterance[rows, None] != b.utterance[None]
+        if a is b:
+            valid &= np.arange(i, i + len(scores))[:, None] < np.arange(len(b.speaker))[None]
+        speech = np.minimum(a.speech_s[rows, None], b.speech_s[None]).astype(np.float32)
+        masks = (target & valid, ~target & valid)
+        parts.append([values[mask] for values in (scores, speech) for mask in masks])
+    none = [np.zeros(0, np.float32)] * 4
+    joined = [np.concatenate(column) for column in zip(none, *parts, strict=True)]
+    speakers = len(set(a.speaker.tolist()) | set(b.speaker.tolist()))
+    return LengthTrials(joined[0], joined[1], joined[2], joined[3], speakers)
+
+
+def limits(
+    sets: Mapping[str, EmbeddedSet], report: Report = lambda text: None
+) -> tuple[float, float]:
+    """Seconds of speech below which there is no answer, and below which there is a warning."""
+    full = sets[FULL].at_least(ANY_SPEECH_S)
+    full_eer = _eer(length_trials(full, full))
+    speech, eers = [], []
+    for seconds in CROPS_S:
+        crops = sets[f"{seconds:g}"].at_least(ANY_SPEECH_S)
+        speech.append(float(np.median(crops.speech_s)))
+        eers.append(_eer(length_trials(crops, crops)))
+        report(f"{seconds:g} s crops, {speech[-1]:.2f} s of speech: EER {100 * eers[-1]:.2f} %")
+    report(f"whole utterances, {np.median(full.speech_s):.2f} s: EER {100 * full_eer:.2f} %")
+    return _crossing(speech, eers, REFUSE_EER), _crossing(speech, eers, WARN_RATIO * full_eer)
+
+
+def _joined(sets: Mapping[str, EmbeddedSet]) -> list[str]:
+    return [name for name in (f"{s:g}" for s in JOINED_S) if name in sets]
+
+
+def _eer(trials: LengthTrials) -> float:
+    """At least half an error, so that its logarithm exists."""
+    if not len(trials.target) or not len(trials.nontarget):
+        raise ScoringError(
+            f"{len(trials.target)} target and {len(trials.nontarget)} non-target trials; a "
+            "calibration needs speakers with several utterances that hold speech"
+        )
+    return max(eer(trials.target, trials.nontarget), 0.5 / len(trials.target))
+
+
+def _crossing(speech_s: list[float], eers: list[float], level: float) -> float:
+    """Where the falling curve of EER over log speech meets ``level``, rounded up to 0.1 s."""
+    at = np.exp(np.interp(-np.log(level), -np.log(eers), np.log(speech_s)))
+    return float(np.ceil(at * 10) / 10)
+
+
+def _drawn(trials: LengthTrials, random: np.random.Generator) -> LengthTrials:
+    """The same number of trials from every kind, so that each weighs the same."""
+    t = random.choice(len(trials.target), N_TARGET, replace=len(trials.target) < N_TARGET)
+    n = random.choice(
+        len(trials.nontarget), N_NONTARGET, replace=len(trials.nontarget) < N_NONTARGET
+    )
+    return LengthTrials(
+        trials.target[t],
+        trials.nontarget[n],
+        trials.target_speech_s[t],
+        trials.nontarget_speech_s[n],
+        trials.n_speakers,
+    )
+
+
+def _fit(kinds: list[LengthTrials], measured_on: str) -> Calibration:
+    def joined(name: str) -> NDArray[np.float64]:
+        return np.concatenate([getattr(kind, name) for kind in kinds]).astype(np.float64)
+
+    return fit_calibration(
+        joined("target"),
+        joined("nontarget"),
+        joined("target_speech_s"),
+        joined("nontarget_speech_s"),
+        n_speakers=max(kind.n_speakers for kind in kinds),
+        measured_on=measured_on,
+    )
+
+
+def _line(condition: str, table: ThresholdTable, trials: LengthTrials) -> str:
+    one = next(row for row in table.rows if row.fmr == 0.01)
+    start = (
+        f"{condition:>5}  {table.speech_s:5.2f} s  {len(trials.target)} target, "
+        f"{len(trials.nontarget)} non-target  "
+        f"EER {100 * eer(trials.target, trials.nontarget):.2f} %  "
+    )
+    if one.threshold is None or one.fnmr is None:
+        return f"{start}threshold at 1 % not measurable ({one.n_false_matches} false matches)"
+    return f"{start}threshold at 1 % {one.threshold:.4f}, FNMR {100 * one.fnmr:.2f} %"

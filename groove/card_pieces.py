@@ -1,0 +1,162 @@
+"""A manifest cut to the lengths at which a card is measured, and embedded.
+
+The pieces of a condition (`groove.card_measures.CONDITIONS`) are functions of the manifest and a
+seed: whole utterances, one seeded crop of each, or a speaker's utterances joined with short gaps.
+At most `PER_SPEAKER` utterances of a speaker are cropped, and at most `MAX_UTTERANCES` take part.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groove.audio import SAMPLE_RATE, read_audio
+from groove.card_measures import CONDITIONS, FULL, JOINED_S, SEED, EmbeddedSet
+from groove.embedder import Embedder
+from groove.embedding_cache import Embedded, EmbeddingCache, content_of, embed_sources, examined
+from groove.errors import ScoringError
+from groove.manifest import Utterance
+
+GAP_S = 0.12  # between utterances that are joined
+PER_SPEAKER = 4
+MAX_UTTERANCES = 8_000
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is embedded once: utterances of one speaker, cut or joined."""
+
+    utterances: tuple[Utterance, ...]
+    condition: str
+    seed: int = 0  # of the crop
+
+    def read(self) -> tuple[NDArray[np.float32], int]:
+        """The waveform and its rate."""
+        parts = [read_audio(u.path) for u in self.utterances]
+        if self.condition not in (FULL, *map(_name, JOINED_S)):
+            parts = [_crop(parts[0], float(self.condition), self.seed)]
+        gap = np.zeros(round(GAP_S * SAMPLE_RATE), np.float32)
+        with_gaps = [part for whole in parts for part in (whole, gap)][:-1]
+        return np.concatenate(with_gaps), SAMPLE_RATE
+
+
+def embed_pieces(
+    utterances: Sequence[Utterance],
+    embedder: Embedder,
+    cache: EmbeddingCache,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, EmbeddedSet]:
+    """Every condition's embeddings; pieces without enough speech are left out.
+
+    Args:
+        utterances: the manifest's, with several utterances a speaker.
+        embedder: see `groove.embedding_cache.embed_files`.
+        cache: see there.
+        workers: threads.
+        progress: called with the condition, how many pieces are done, of how many.
+
+    Raises:
+        ScoringError: no recording of a condition gave an embedding.
+    """
+    chosen = limited(utterances)
+    hashes: dict[str, str] = {}
+    for utterance in chosen:
+        content = content_of(utterance.path)
+        if isinstance(content, str):
+            hashes[utterance.utterance_id] = content
+    readable = [u for u in chosen if u.utterance_id in hashes]
+    found = {}
+    for condition in CONDITIONS:
+        pieces = {_content(piece, hashes): piece for piece in pieces_of(readable, condition)}
+        done = 0
+
+        def advance(n: int, total: int = len(pieces), what: str = condition) -> None:
+            nonlocal done
+            done += n
+            if progress:
+                progress(what, done, total)
+
+        sources = {content: _bound(piece, embedder) for content, piece in pieces.items()}
+        rows = embed_sources(sources, embedder, cache, workers=workers, progress=advance)
+        if embedded := _set(pieces, rows):
+            found[condition] = embedded
+        elif condition not in map(_name, JOINED_S):
+            reason = next((row.reason for row in rows.values()), "no utterance")
+            raise ScoringError(f"no recording at {condition} gave an embedding: {reason}")
+    return found
+
+
+def _bound(piece: Piece, embedder: Embedder) -> Callable[[], Embedded]:
+    return lambda: examined(piece.read(), embedder)
+
+
+def limited(utterances: Sequence[Utterance]) -> list[Utterance]:
+    """All of them, or `MAX_UTTERANCES` drawn by seed, in the manifest's order."""
+    if len(utterances) <= MAX_UTTERANCES:
+        return list(utterances)
+    drawn = np.random.RandomState(SEED).permutation(len(utterances))[:MAX_UTTERANCES]
+    return [utterances[i] for i in np.sort(drawn).tolist()]
+
+
+def pieces_of(utterances: Sequence[Utterance], condition: str) -> Iterator[Piece]:
+    """The pieces of one condition, in the manifest's order."""
+    if condition == FULL:
+        yield from (Piece((u,), condition) for u in utterances)
+        return
+    own: dict[str, list[Utterance]] = defaultdict(list)
+    for u in utterances:
+        own[u.speaker_id].append(u)
+    for listed in own.values():
+        if condition in map(_name, JOINED_S):
+            yield from _joined(listed, condition)
+        elif len(listed) > 1:  # who has one utterance is in no target trial
+            for u in listed[:PER_SPEAKER]:
+                yield Piece((u,), condition, SEED)
+
+
+def _joined(utterances: Sequence[Utterance], condition: str) -> Iterator[Piece]:
+    group: list[Utterance] = []
+    for utterance in utterances:
+        group.append(utterance)
+        if sum(u.seconds + GAP_S for u in group) >= float(condition):
+            yield Piece(tuple(group), condition)
+            group = []
+
+
+def _crop(waveform: NDArray[np.float32], seconds: float, seed: int) -> NDArray[np.float32]:
+    """A crop at a place that depends on seed and length alone; all of a shorter waveform."""
+    n = round(seconds * SAMPLE_RATE)
+    spare = len(waveform) - n
+    if spare <= 0:
+        return waveform
+    start = int(np.random.RandomState((seed + len(waveform)) % 2**32).randint(spare + 1))
+    return waveform[start : start + n]
+
+
+def _content(piece: Piece, hashes: Mapping[str, str]) -> str:
+    files = "+".join(hashes[u.utterance_id] for u in piece.utterances)
+    return files if piece.condition == FULL else f"{files}:{piece.condition}:{piece.seed}"
+
+
+def _set(pieces: Mapping[str, Piece], rows: Mapping[str, Embedded]) -> EmbeddedSet | None:
+    usable = [(piece, rows[c]) for c, piece in pieces.items() if rows[c].embedding is not None]
+    if not usable:
+        return None
+    return EmbeddedSet(
+        np.stack([row.embedding for _, row in usable if row.embedding is not None]),
+        np.array([piece.utterances[0].speaker_id for piece, _ in usable]),
+        np.array([piece.utterances[0].utterance_id for piece, _ in usable]),
+        np.array([row.speech_s for _, row in usable]),
+    )
+
+
+def _name(seconds: float) -> str:
+    return f"{seconds:g}"

@@ -1,0 +1,173 @@
+"""groove calibrate: thresholds and log-likelihood ratios, measured and written into a model."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from groove.cli import options
+from groove.cli.evaluate import clear, progress
+from groove.errors import SettingsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from groove.card import ModelCard
+    from groove.embedder import Embedder
+    from groove.embedding_cache import EmbeddingCache
+    from groove.encoder import Encoder
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command("calibrate")
+@options.model
+@click.option("--manifest", type=FILE, help="Utterances of speakers that no evaluation holds.")
+@click.option("--trials", type=FILE, help="A list of its trials; without it every length.")
+@click.option("--audio", type=FILE, help="The folder where the names of --trials begin.")
+@click.option("--out", required=True, type=FILE, help="The calibrated copy of the model.")
+@click.option("--measured-on", help="Name of the data, for the card.  [default: the file's]")
+@click.option("--workers", type=click.IntRange(min=1), help="Workers.  [default: cores]")
+@click.option("--cache", type=FILE, help="Keep embeddings here, to go on after a kill.")
+@options.as_json
+def command(
+    model: str | None,
+    manifest: Path | None,
+    trials: Path | None,
+    audio: Path | None,
+    out: Path,
+    measured_on: str | None,
+    workers: int | None,
+    cache: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure thresholds, limits of speech and a calibration, and write them into a copy.
+
+    With --manifest alone utterances are cut and joined to lengths from 0.5 to 10 s, and there is a
+    table of thresholds a length. With --trials there is one table, for trials as they are, and the
+    limits of speech stay. Use speakers that no evaluation holds. The copy has another hash than the
+    model, so calibrate before enrolling voices.
+
+    Example:  groove calibrate --model model.onnx --manifest train.jsonl --out calibrated.onnx
+    """
+    from groove.api import Embedder
+    from groove.card_file import write_card
+    from groove.embedding_cache import EmbeddingCache
+
+    if trials is None and manifest is None:
+        raise SettingsError("give --manifest, or --trials with --audio or --manifest")
+    if not out.parent.is_dir():  # before the work, not after it
+        raise SettingsError(f"{out}: no such folder {out.parent}; make it first")
+    embedder = Embedder(model, threads=1)
+    name = measured_on or (trials or manifest or out).name
+    n_workers = workers or os.cpu_count() or 1
+    with EmbeddingCache(cache) as known:
+        if trials is not None:
+            card = _from_trials(embedder, known, trials, audio, manifest, name, n_workers)
+        else:
+            assert manifest is not None
+            card = _from_manifest(embedder, known, manifest, name, n_workers)
+    write_card(_file(model), card, out)
+    clear()
+    if as_json:
+        click.echo(json.dumps(_measured(card), ensure_ascii=False))
+        return
+    click.echo(_text(card))
+    click.echo(str(out))
+
+
+def _file(model: str | None) -> Path:
+    """The file behind a name or a path."""
+    from groove import models
+
+    name = models.DEFAULT if model is None else model
+    return models.installed_path(name) if name in models.catalogue() else Path(name)
+
+
+def _from_manifest(
+    embedder: Embedder, cache: EmbeddingCache, manifest: Path, name: str, workers: int
+) -> ModelCard:
+    from groove.card_measures import measure_card
+    from groove.card_pieces import embed_pieces
+    from groove.embedder import Embedder as Plain
+    from groove.manifest import read_manifest
+
+    # What a card refuses cannot be measured, so its own limit must not stand in the way.
+    card = embedder.encoder.card
+    utterances = read_manifest(manifest)
+    listening = Plain(_Lenient(embedder.encoder, replace(card, min_speech_s=0.01)))
+    sets = embed_pieces(
+        utterances,
+        listening,
+        cache,
+        workers=workers,
+        progress=lambda what, done, total: progress(f"embedding at {what}", done, total),
+    )
+    return measure_card(sets, name, lambda text: click.echo(text, err=True)).applied_to(card)
+
+
+def _from_trials(
+    embedder: Embedder,
+    cache: EmbeddingCache,
+    trials: Path,
+    audio: Path | None,
+    manifest: Path | None,
+    name: str,
+    workers: int,
+) -> ModelCard:
+    from groove.trial_calibration import measure_calibration
+    from groove.trial_sets import from_list, from_manifest
+
+    if manifest is not None:
+        found = from_manifest(manifest, trials=trials)
+    elif audio is not None:
+        found = from_list(trials, audio)
+    else:
+        raise SettingsError("--trials needs --audio FOLDER or --manifest FILE: what its names mean")
+    table, calibration = measure_calibration(
+        embedder, found, name, cache=cache, workers=workers, progress=progress
+    )
+    return replace(embedder.encoder.card, thresholds=(table,), calibration=calibration)
+
+
+class _Lenient:
+    """The same encoder under another card."""
+
+    def __init__(self, encoder: Encoder, card: ModelCard) -> None:
+        self._encoder, self.card = encoder, card
+
+    @property
+    def model_hash(self) -> str:
+        return self._encoder.model_hash
+
+    def __call__(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._encoder(waveforms)
+
+
+def _measured(card: ModelCard) -> dict[str, object]:
+    values = asdict(card)
+    keys = ("name", "min_speech_s", "short_speech_s", "thresholds", "calibration")
+    return {key: values[key] for key in keys}
+
+
+def _text(card: ModelCard) -> str:
+    lines = [
+        f"no answer below {card.min_speech_s:g} s of speech, a warning below "
+        f"{card.short_speech_s:g} s"
+    ]
+    for table in card.thresholds:
+        lines.append(f"thresholds at {table.speech_s:g} s of speech, {table.measured_on}")
+        lines += [f"  {row}" for row in table.rows]
+    if card.calibration:
+        c = card.calibration
+        lines.append(
+            f"calibration on {c.n_target:,} target and {c.n_nontarget:,} non-target trials of "
+            f"{c.n_speakers:,} speakers"
+        )
+    return "\n".join(lines)

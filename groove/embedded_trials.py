@@ -1,0 +1,112 @@
+"""A trial set and a system's embeddings, put together: which trials can be scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groove.embedding_cache import Embedded
+from groove.evaluated import Exclusions, SpeakerMap
+from groove.scoring import unit_length
+from groove.trial_scores import Side
+from groove.trial_sets import TrialSet
+from groove.trial_table import TrialTable
+
+Floats = NDArray[np.float64]
+MAX_MAP_SPEAKERS, MAX_MAP_RECORDINGS = 20, 50  # shown in the map of speakers
+
+
+@dataclass(frozen=True)
+class EmbeddedTrials:
+    """A trial set with a system's embeddings: the trials that can be scored."""
+
+    table: TrialTable
+    kept: NDArray[np.bool_]
+    n_missing: int
+    enrollment: Side
+    test: Side
+
+    @classmethod
+    def of(cls, trial_set: TrialSet, found: Mapping[Path, Embedded], size: int) -> EmbeddedTrials:
+        """Put the embeddings of ``size`` numbers in their places."""
+        available = trial_set.available()
+        enrollment = _side(trial_set.enrollment_files, found, size)
+        test = _side([None if p is None else (p,) for p in trial_set.test_files], found, size)
+        table = trial_set.table
+        kept = enrollment.acquired[table.enrollment] & test.acquired[table.test]
+        return cls(table.only(kept), kept, int((~available).sum()), enrollment, test)
+
+    def speech_s(self) -> Floats:
+        """Seconds of speech of each scored trial's shorter side."""
+        shorter: Floats = np.minimum(
+            self.enrollment.speech_s[self.table.enrollment], self.test.speech_s[self.table.test]
+        )
+        return shorter
+
+
+def _side(
+    groups: Sequence[tuple[Path, ...] | None], found: Mapping[Path, Embedded], size: int
+) -> Side:
+    """Mean embedding, mean length and seconds of speech of each group of recordings."""
+    embedding = np.full((len(groups), size), np.nan)
+    mean_length, speech_s = np.zeros(len(groups)), np.zeros(len(groups))
+    for i, group in enumerate(groups):
+        rows = [found[path] for path in group or ()]
+        usable = [(row.embedding, row) for row in rows if row.embedding is not None]
+        if usable:
+            total = np.sum([e.astype(np.float64) for e, _ in usable], axis=0)
+            embedding[i] = unit_length(total)
+            mean_length[i] = float(np.mean([row.mean_length for _, row in usable]))
+            speech_s[i] = sum(row.speech_s for _, row in usable)
+    return Side(embedding, mean_length, speech_s)
+
+
+def files_of(trial_set: TrialSet) -> Iterator[Path]:
+    """Every recording of a trial set, enrollments first; some come more than once."""
+    for group in trial_set.enrollment_files:
+        yield from group or ()
+    yield from (path for path in trial_set.test_files if path is not None)
+
+
+def exclusions(
+    trial_set: TrialSet, found: Mapping[Path, Embedded], sides: EmbeddedTrials
+) -> Exclusions:
+    """What was left out of the trials, and why."""
+    files = sorted(set(files_of(trial_set)))
+    failed = tuple((str(path), found[path].reason) for path in files if found[path].reason)
+    return Exclusions(
+        n_repeated=trial_set.table.n_repeated,
+        missing_files=trial_set.missing,
+        n_missing_trials=sides.n_missing,
+        failed=failed,
+        n_recordings=len(files),
+        n_failed_trials=len(sides.kept) - len(sides.table) - sides.n_missing,
+    )
+
+
+def first_failure(trial_set: TrialSet, found: Mapping[Path, Embedded]) -> str:
+    """One phrase for an error about trials of which too few are left."""
+    for path in files_of(trial_set):
+        if found[path].reason:
+            return f"First recording without an embedding: {path}: {found[path].reason}"
+    return "No recording failed: the list holds one kind only"
+
+
+def speaker_map(trial_set: TrialSet, sides: EmbeddedTrials) -> SpeakerMap:
+    """Up to 20 speakers with the most test recordings, up to 50 of each, in the list's order."""
+    usable = sides.test.acquired
+    speakers = trial_set.test_speakers[usable]
+    embeddings = sides.test.embedding[usable]
+    names, counts = np.unique(speakers, return_counts=True)
+    largest = names[np.argsort(-counts, kind="stable")][:MAX_MAP_SPEAKERS]
+    rows = [np.flatnonzero(speakers == who)[:MAX_MAP_RECORDINGS] for who in np.sort(largest)]
+    chosen = np.concatenate(rows)
+    known = trial_set.speaker_names
+    return SpeakerMap(
+        embeddings[chosen],
+        tuple(known[s] if known else f"speaker {s}" for s in speakers[chosen].tolist()),
+    )

@@ -1,0 +1,88 @@
+"""What an evaluation found: the report as values, before it is written.
+
+`groove.evaluation` makes these; `groove.report` turns them into files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groove.measures import Cell, Comparison, Measured
+from groove.trial_table import TrialTable
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Exclusions:
+    """What was left out of a system's trials, and why."""
+
+    n_repeated: int
+    missing_files: tuple[str, ...]
+    n_missing_trials: int
+    failed: tuple[tuple[str, str], ...]  # recordings that gave no embedding, with the reason
+    n_recordings: int
+    n_failed_trials: int
+
+
+@dataclass(frozen=True)
+class SpeakerMap:
+    """Embeddings [N, D] of some speakers' recordings, to be drawn in two dimensions."""
+
+    embeddings: Floats
+    names: tuple[str, ...]  # [N], the speaker of each
+
+
+@dataclass(frozen=True)
+class SystemResult:
+    """One model on one trial set."""
+
+    name: str
+    model: str
+    model_hash: str
+    embedding_size: int
+    trials: str
+    protocol: str
+    cutting: str
+    back_end: str
+    calibration: str  # where the log-likelihood ratios come from; "" where there are none
+    notes: tuple[str, ...]
+    measured: Measured
+    recall: dict[str, Any]
+    condition: str
+    cells: tuple[Cell, ...]
+    exclusions: Exclusions
+    thresholds: dict[str, float]  # of the card, by promised false-match rate
+    speaker_map: SpeakerMap
+    scores: Floats = field(repr=False)  # [N], NaN where a trial was left out
+    table: TrialTable = field(repr=False)
+
+    @property
+    def title(self) -> str:
+        """The name, and the protocol where it matters."""
+        return f"{self.name}, {self.protocol}" if self.protocol else self.name
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """Two models on the trials of one set that both could score."""
+
+    a: str
+    b: str
+    protocol: str
+    n_trials: int
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that an evaluation found."""
+
+    systems: tuple[SystemResult, ...]
+    pairs: tuple[PairResult, ...]
+    n_draws: int
+    seed: int

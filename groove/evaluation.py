@@ -1,0 +1,353 @@
+"""Trials and models -> scores -> a report that writes itself.
+
+`evaluate` embeds every recording once (`groove.embedding_cache`), scores each trial set with each
+model (`groove.trial_scores`), reads everything off the scores (`groove.measures`) and compares the
+models two by two on the trials that both could score. Nothing is skipped silently: repeated
+trials, missing files and recordings without speech are counted and listed in the report.
+
+>>> report = evaluate([System("a", Embedder(encoder))], read_cnceleb_eval(root))
+>>> report.systems[0].measured.metrics["eer"]
+>>> write_report(report, Path("out"))                 # groove.report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groove.embedded_trials import EmbeddedTrials, exclusions, files_of, first_failure, speaker_map
+from groove.embedder import Embedder
+from groove.embedding_cache import Embedded, EmbeddingCache, embed_files, examined
+from groove.errors import ScoringError
+from groove.evaluated import PairResult, Report, SystemResult
+from groove.manifest import Utterance
+from groove.measures import (
+    Cell,
+    Conditions,
+    Measured,
+    TrialScores,
+    cells,
+    compare,
+    measure,
+    recalls,
+)
+from groove.scoring import Calibration
+from groove.trial_calibration import fit_on
+from groove.trial_refusals import refuse_missing, refuse_shared
+from groove.trial_scores import BackEnd, Cohort
+from groove.trial_sets import TrialSet
+
+Floats = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]  # what, how many are done, of how many
+MAX_RECALL_CELLS = 50_000_000
+STORED_SUFFIX = ".pt"
+
+
+@dataclass(frozen=True)
+class System:
+    """A model as it is evaluated: a name for the report, and how recordings are cut.
+
+    ``embed_stored`` embeds a file of stored features; None: there are none.
+    """
+
+    name: str
+    embedder: Embedder
+    embed_stored: Callable[[Path], Embedded] | None = None
+
+    def embed_one(self, path: Path) -> Embedded:
+        """Embed a recording, or stored features where no recording was found."""
+        if self.embed_stored is not None and path.suffix == STORED_SUFFIX:
+            return self.embed_stored(path)
+        return examined(path, self.embedder)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How scores are made and numbers are read off them; the same for all systems."""
+
+    cohort: tuple[Utterance, ...] = ()  # for AS-norm, and for the mean that is subtracted
+    as_norm: bool = False
+    top_n: int = 300
+    subtract_mean: bool = False
+    crop_scores: bool = False
+    calibration_set: TrialSet | None = None
+    n_draws: int = 1000
+    seed: int = 0
+    workers: int = 1
+    strict: bool = False
+
+
+def evaluate(
+    systems: Sequence[System],
+    trial_sets: Sequence[TrialSet],
+    settings: Settings | None = None,
+    *,
+    cache: EmbeddingCache | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Evaluate models on trial sets.
+
+    Args:
+        systems: one or more, with different names.
+        trial_sets: one or more; CN-Celeb's two protocols are two.
+        settings: the back end, the calibration, the intervals.
+        cache: known embeddings; None keeps them for this call only.
+        progress: called with what is going on, how much is done, and of how much.
+
+    Raises:
+        ManifestError: a file is missing and ``settings.strict``; a cohort or calibration speaker
+            who is in the trials.
+        ScoringError: a model that gave no embedding for one class of trials, or a cohort or
+            calibration set that is too small.
+    """
+    settings, report = settings or Settings(), progress or _silent
+    if settings.strict:
+        refuse_missing(trial_sets)
+    refuse_shared(trial_sets, settings.cohort, settings.calibration_set)
+    results: list[SystemResult] = []
+    own = cache or EmbeddingCache()
+    for system in systems:
+        found = _embed(system, trial_sets, settings, own, report)
+        back_end = _back_end(found, settings)
+        llr = _calibration(system, found, back_end, settings)
+        for trial_set in trial_sets:
+            results.append(_result(system, trial_set, found, back_end, llr, settings, report))
+    pairs = tuple(_pairs(results, trial_sets, settings, report))
+    return Report(tuple(results), pairs, settings.n_draws, settings.seed)
+
+
+def _embed(
+    system: System,
+    trial_sets: Sequence[TrialSet],
+    settings: Settings,
+    cache: EmbeddingCache,
+    progress: Progress,
+) -> dict[Path, Embedded]:
+    sets = [*trial_sets, *([settings.calibration_set] if settings.calibration_set else [])]
+    paths = dict.fromkeys(path for one in sets for path in files_of(one))
+    paths |= dict.fromkeys(utterance.path for utterance in settings.cohort)
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        progress(f"embedding with {system.name}", done, len(paths))
+
+    return embed_files(
+        list(paths),
+        system.embedder,
+        cache,
+        workers=settings.workers,
+        progress=advance,
+        embed_one=system.embed_one,
+    )
+
+
+def _back_end(found: Mapping[Path, Embedded], settings: Settings) -> BackEnd:
+    if not settings.cohort:
+        return BackEnd(crop_scores=settings.crop_scores)
+    rows = [(found[u.path], u.speaker_id) for u in settings.cohort]
+    usable = [(row.embedding, who) for row, who in rows if row.embedding is not None]
+    if not usable:
+        raise ScoringError("no recording of the cohort gave an embedding")
+    cohort = Cohort.of([embedding for embedding, _ in usable], [who for _, who in usable])
+    return BackEnd(
+        center=cohort.mean.mean(axis=0) if settings.subtract_mean else None,
+        cohort=cohort if settings.as_norm else None,
+        top_n=settings.top_n,
+        crop_scores=settings.crop_scores,
+    )
+
+
+@dataclass(frozen=True)
+class _Llr:
+    calibration: Calibration
+    source: str
+
+
+def _calibration(
+    system: System, found: Mapping[Path, Embedded], back_end: BackEnd, settings: Settings
+) -> _Llr | None:
+    """Fitted on the calibration set; else the card's, where it was made for such scores."""
+    chosen = settings.calibration_set
+    card = system.embedder.encoder.card
+    if chosen is None:
+        if card.calibration is None or not back_end.is_plain:
+            return None
+        if not system.embedder.is_card_setting:
+            return None
+        return _Llr(card.calibration, f"the model's card ({card.calibration.measured_on})")
+    fit = fit_on(chosen, found, back_end, card.embedding_size, chosen.name)[1]
+    how = "score and speech" if fit.w_speech or fit.w_score_speech else "score alone"
+    return _Llr(fit, f"fitted on {chosen.name}: {how}, {fit.n_speakers:,} speakers")
+
+
+def _result(
+    system: System,
+    trial_set: TrialSet,
+    found: Mapping[Path, Embedded],
+    back_end: BackEnd,
+    llr: _Llr | None,
+    settings: Settings,
+    progress: Progress,
+) -> SystemResult:
+    embedder = system.embedder
+    card = embedder.encoder.card
+    sides = EmbeddedTrials.of(trial_set, found, card.embedding_size)
+    progress(f"scoring with {system.name}", 0, 1)
+    if not 0 < sides.table.n_target < len(sides.table):
+        raise ScoringError(
+            f"{trial_set.name}: {sides.table.n_target} target and "
+            f"{len(sides.table) - sides.table.n_target} non-target trials are left with "
+            f"{system.name}; both kinds are needed. {first_failure(trial_set, found)}"
+        )
+    scores = back_end.scores(sides.table, sides.enrollment, sides.test)
+    trials = _trial_scores(trial_set, sides, scores, llr)
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        progress(f"intervals for {system.name}", done, settings.n_draws)
+
+    measured = measure(trials, n_draws=settings.n_draws, seed=settings.seed, progress=advance)
+    whole = np.full(len(sides.kept), np.nan)
+    whole[sides.kept] = scores
+    return SystemResult(
+        name=system.name,
+        model=f"{card.name} {card.version}",
+        model_hash=embedder.encoder.model_hash,
+        embedding_size=card.embedding_size,
+        trials=trial_set.name,
+        protocol=trial_set.protocol,
+        cutting=_cutting(embedder),
+        back_end=back_end.describe(),
+        calibration=llr.source if llr else "",
+        notes=trial_set.notes,
+        measured=measured,
+        recall=_recall(trial_set, whole, settings),
+        condition=trial_set.condition,
+        cells=_cells(trial_set, sides, trials, settings, progress),
+        exclusions=exclusions(trial_set, found, sides),
+        thresholds=_card_thresholds(system, back_end, sides),
+        speaker_map=speaker_map(trial_set, sides),
+        scores=whole,
+        table=trial_set.table,
+    )
+
+
+def _trial_scores(
+    trial_set: TrialSet, sides: EmbeddedTrials, scores: Floats, llr: _Llr | None
+) -> TrialScores:
+    return TrialScores(
+        scores,
+        sides.table.is_target,
+        trial_set.enrollment_speakers[sides.table.enrollment],
+        trial_set.test_speakers[sides.table.test],
+        None if llr is None else llr.calibration.llr(scores, sides.speech_s()),
+    )
+
+
+def _cells(
+    trial_set: TrialSet,
+    sides: EmbeddedTrials,
+    trials: TrialScores,
+    settings: Settings,
+    progress: Progress,
+) -> tuple[Cell, ...]:
+    if not trial_set.condition:
+        return ()
+    progress(f"by {trial_set.condition}", 0, 1)
+    return cells(
+        trials,
+        Conditions.of(trial_set.enrollment_conditions, sides.table.enrollment),
+        Conditions.of(trial_set.test_conditions, sides.table.test),
+        symmetric=trial_set.table.enrollment_ids == trial_set.table.test_ids,
+        n_draws=settings.n_draws,
+        seed=settings.seed,
+    )
+
+
+def _recall(trial_set: TrialSet, scores: Floats, settings: Settings) -> dict[str, Any]:
+    """Where every test meets every enrollment, or every recording every other."""
+    table = trial_set.table
+    shape = (len(table.test_ids), len(table.enrollment_ids))
+    if shape[0] * shape[1] > MAX_RECALL_CELLS or not (table.is_full or trial_set.is_all_pairs):
+        return {}
+    matrix = np.full(shape, -np.inf)
+    known = np.where(np.isnan(scores), -np.inf, scores)
+    matrix[table.test, table.enrollment] = known
+    if trial_set.is_all_pairs:
+        matrix[table.enrollment, table.test] = known
+    return dict(
+        recalls(
+            matrix,
+            trial_set.test_speakers,
+            trial_set.enrollment_speakers,
+            n_draws=settings.n_draws,
+            seed=settings.seed,
+        )
+    )
+
+
+def _card_thresholds(system: System, back_end: BackEnd, sides: EmbeddedTrials) -> dict[str, float]:
+    """What the verifier would use for the median trial, to be drawn into the histogram."""
+    card = system.embedder.encoder.card
+    table = card.table_for(float(np.median(sides.speech_s())))
+    if table is None or not back_end.is_plain or not system.embedder.is_card_setting:
+        return {}
+    return {f"{r.fmr:g}": r.threshold for r in table.rows if r.threshold is not None}
+
+
+def _pairs(
+    results: Sequence[SystemResult],
+    trial_sets: Sequence[TrialSet],
+    settings: Settings,
+    progress: Progress,
+) -> Iterable[PairResult]:
+    n_sets = len(trial_sets)
+    for s, trial_set in enumerate(trial_sets):
+        own = results[s::n_sets]
+        for i, a in enumerate(own):
+            for b in own[i + 1 :]:
+                both = ~np.isnan(a.scores) & ~np.isnan(b.scores)
+                measured = [_on_common(one, trial_set, both, settings, progress) for one in (a, b)]
+                yield PairResult(
+                    a.name, b.name, trial_set.protocol, int(both.sum()), compare(*measured)
+                )
+
+
+def _on_common(
+    result: SystemResult,
+    trial_set: TrialSet,
+    both: NDArray[np.bool_],
+    settings: Settings,
+    progress: Progress,
+) -> Measured:
+    """The measurement on the common trials; the one in hand where those are all."""
+    if int((~np.isnan(result.scores)).sum()) == int(both.sum()):
+        return result.measured
+    progress(f"{result.name} on the common trials", 0, 1)
+    table = trial_set.table.only(both)
+    trials = TrialScores(
+        result.scores[both],
+        table.is_target,
+        trial_set.enrollment_speakers[table.enrollment],
+        trial_set.test_speakers[table.test],
+    )
+    return measure(trials, n_draws=settings.n_draws, seed=settings.seed)
+
+
+def _cutting(embedder: Embedder) -> str:
+    if embedder.num_crops == 0:
+        return "whole utterance"
+    return f"{embedder.num_crops} crops of {embedder.crop_s:g} s"
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass

@@ -1,0 +1,16 @@
+"""A network -> files that run elsewhere and give the same numbers.
+
+    module, card --trace--> model.onnx --+--> model.fp16.onnx        weights stored in half
+                                         +--> model.int8.onnx        calibrated on speech
+                                         +--> model.mnn (+ .json)    phones
+                                         +--> model.plan / trtexec   NVIDIA GPUs
+
+Every file is written aside, compared with PyTorch (`groove.parity`), and only then renamed into
+place: a file that exists is a file that agrees. `export_all` runs the targets that were asked for;
+`export_onnx` is the one that importers need.
+"""
+
+from groove.training.export.onnx_file import export_onnx
+from groove.training.export.targets import Exported, Request, export_all
+
+__all__ = ["Exported", "Request", "export_all", "export_onnx"]

@@ -1,0 +1,98 @@
+"""A calibration and a table of thresholds, measured on one trial set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from groove.calibration import fit_calibration, threshold_table
+from groove.card import ThresholdTable
+from groove.embedded_trials import EmbeddedTrials, files_of
+from groove.embedder import Embedder
+from groove.embedding_cache import Embedded, EmbeddingCache, embed_files
+from groove.errors import ScoringError
+from groove.scoring import Calibration
+from groove.trial_scores import BackEnd
+from groove.trial_sets import TrialSet
+
+Progress = Callable[[str, int, int], None]  # what, how many are done, of how many
+
+
+def measure_calibration(
+    embedder: Embedder,
+    trial_set: TrialSet,
+    name: str,
+    *,
+    cache: EmbeddingCache | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> tuple[ThresholdTable, Calibration]:
+    """Thresholds and calibration of plain cosines on one trial set, for a card.
+
+    Args:
+        embedder: the model, cut as its card says.
+        trial_set: of speakers that no evaluation holds.
+        name: of the data, for the record.
+        cache: known embeddings.
+        workers: threads.
+        progress: called with what is going on, how much is done, and of how much.
+
+    Raises:
+        ScoringError: too few trials.
+    """
+    paths = list(dict.fromkeys(files_of(trial_set)))
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        if progress:
+            progress("embedding", done, len(paths))
+
+    known = cache or EmbeddingCache()
+    found = embed_files(paths, embedder, known, workers=workers, progress=advance)
+    return fit_on(trial_set, found, BackEnd(), embedder.encoder.card.embedding_size, name)
+
+
+def fit_on(
+    trial_set: TrialSet, found: Mapping[Path, Embedded], back_end: BackEnd, size: int, name: str
+) -> tuple[ThresholdTable, Calibration]:
+    """Thresholds and calibration of a back end's scores on a trial set.
+
+    With seconds of speech as a quality measure, where the set can tell what they are worth.
+
+    Args:
+        trial_set: of speakers that no evaluation holds.
+        found: the embedding of each of its recordings.
+        back_end: how scores are made.
+        size: of an embedding.
+        name: of the data, for the record.
+
+    Raises:
+        ScoringError: too few trials, or scores of which nothing can be learnt.
+    """
+    sides = EmbeddedTrials.of(trial_set, found, size)
+    if not 0 < sides.table.n_target < len(sides.table):
+        raise ScoringError(
+            f"{name}: {sides.table.n_target} target trials of {len(sides.table)} that can be "
+            "scored; a calibration needs both kinds"
+        )
+    scores = back_end.scores(sides.table, sides.enrollment, sides.test)
+    speech, target = sides.speech_s(), sides.table.is_target
+    who = [
+        trial_set.enrollment_speakers[sides.table.enrollment],
+        trial_set.test_speakers[sides.table.test],
+    ]
+    n_speakers = len(np.unique(np.concatenate(who)))
+    classes = (scores[target], scores[~target])
+    rows = threshold_table(*classes, n_speakers)
+    table = ThresholdTable(round(float(np.median(speech[~target])), 2), name, rows)
+    try:
+        fit = fit_calibration(
+            *classes, speech[target], speech[~target], n_speakers=n_speakers, measured_on=name
+        )
+    except ScoringError:  # equal seconds, or too few trials: the score alone must do
+        fit = fit_calibration(*classes, n_speakers=n_speakers, measured_on=name)
+    return table, fit

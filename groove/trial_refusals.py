@@ -1,0 +1,63 @@
+"""What an evaluation must not be: cheated by shared speakers, or silent about missing files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from groove.embedded_trials import files_of
+from groove.errors import ManifestError
+from groove.manifest import Utterance
+from groove.trial_sets import TrialSet
+
+SHOWN = 3  # names in a message
+
+
+def refuse_missing(trial_sets: Sequence[TrialSet]) -> None:
+    """A missing file is an error, not a counted loss.
+
+    Raises:
+        ManifestError: there is one.
+    """
+    for trial_set in trial_sets:
+        if trial_set.missing:
+            some = ", ".join(trial_set.missing[:SHOWN])
+            more = len(trial_set.missing) - SHOWN
+            raise ManifestError(
+                f"{trial_set.name}: {len(trial_set.missing)} files are missing ({some}"
+                f"{f' and {more} more' if more > 0 else ''}); without --strict their trials are "
+                "left out and counted"
+            )
+
+
+def refuse_shared(
+    trial_sets: Sequence[TrialSet],
+    cohort: Sequence[Utterance],
+    calibration_set: TrialSet | None,
+) -> None:
+    """Neither cohort nor calibration may hold a speaker or a recording of the trials.
+
+    Raises:
+        ManifestError: one of them does.
+    """
+    others: list[tuple[str, set[str], set[Path]]] = []
+    if cohort:
+        speakers = {u.speaker_id for u in cohort}
+        others.append(("cohort", speakers, {u.path.resolve() for u in cohort}))
+    if calibration_set:
+        files = {path.resolve() for path in files_of(calibration_set)}
+        others.append(("calibration set", set(calibration_set.speaker_names), files))
+    for what, speakers, files in others:
+        for trial_set in trial_sets:
+            shared = speakers & set(trial_set.speaker_names)
+            if shared:
+                raise ManifestError(
+                    f"{what}: speaker {min(shared)} is in the trials of {trial_set.name} as well "
+                    f"({len(shared)} such); it must hold other speakers"
+                )
+            same = files & {path.resolve() for path in files_of(trial_set)}
+            if same:
+                raise ManifestError(
+                    f"{what}: {min(same)} is a recording of the trials ({len(same)} such); it "
+                    "must hold other speakers"
+                )

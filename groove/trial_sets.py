@@ -1,0 +1,394 @@
+"""Trial sets: a list of trials together with the recordings that its names mean.
+
+What an evaluation needs to know besides the labels: which files make an enrollment (one, or several
+that are averaged), which file a test is, who speaks, and under which condition (genre, corpus) it
+was recorded. A set is made from an official list and a folder (`from_list`), from a manifest
+(`from_manifest`) or from the seed's val_meta.jsonl (`from_val_meta`);
+`groove.corpora.cnceleb_eval` makes CN-Celeb's two.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from groove.corpora.files import resolve_audio
+from groove.errors import ManifestError
+from groove.manifest import HELP, Utterance, read_lines, read_manifest
+from groove.trial_table import Bools, Ints, TrialTable, read_trial_table, speakers_from_labels
+from groove.trials import TrialForm, draw_trials
+
+ALL_PAIRS_UP_TO = 3_000_000  # more pairs than that are drawn from, by seed
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class TrialSet:
+    """Trials, the recordings behind them, their speakers and conditions.
+
+    ``enrollment_files`` [E] and ``test_files`` [T] hold paths that exist; None stands for an
+    enrollment or test with a missing file. Speakers are numbers that enrollments and tests share.
+    """
+
+    name: str
+    protocol: str  # how an enrollment is made; "" where it is one recording
+    table: TrialTable
+    enrollment_files: tuple[tuple[Path, ...] | None, ...]
+    test_files: tuple[Path | None, ...]
+    enrollment_speakers: Ints  # [E]
+    test_speakers: Ints  # [T]
+    speaker_names: tuple[str, ...]  # of the numbers; empty where names are not known
+    enrollment_conditions: tuple[str, ...] = ()  # [E], or empty
+    test_conditions: tuple[str, ...] = ()  # [T], or empty
+    condition: str = ""  # what the conditions are: "genre"
+    missing: tuple[str, ...] = ()  # files that the list names and nobody has
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_all_pairs(self) -> bool:
+        """Whether both sides are the same recordings, every one against every other."""
+        n = len(self.table.enrollment_ids)
+        return self.table.enrollment_ids == self.table.test_ids and len(self.table) == (
+            n * (n - 1) // 2
+        )
+
+    def available(self) -> Bools:
+        """The trials [N] whose files are all there."""
+        has_enrollment = np.array([files is not None for files in self.enrollment_files])
+        has_test = np.array([file is not None for file in self.test_files])
+        found: Bools = has_enrollment[self.table.enrollment] & has_test[self.table.test]
+        return found
+
+
+def from_list(
+    path: Path,
+    audio: Path,
+    *,
+    form: TrialForm | None = None,
+    enroll_map: Path | None = None,
+) -> TrialSet:
+    """A list whose ids are paths below a folder, with or without the right suffix.
+
+    Args:
+        path: the list, in a form of `groove.trials`.
+        audio: the folder.
+        form: of the list; None recognises it.
+        enroll_map: lines ``enrollment file file ...``: what an enrollment id means.
+
+    Raises:
+        ManifestError: a malformed list, an enrollment that the map lacks, or no file found at all.
+    """
+    if not audio.is_dir():
+        raise ManifestError(f"{audio}: no such folder; --audio is where the list's names begin")
+    table = read_trial_table(path, form)
+    search = _Search(lambda name: resolve_audio(audio / name))
+    enrollments = _enrollments(table, search, enroll_map)
+    speakers = speakers_from_labels(table, path.name)
+    return _checked(
+        TrialSet(
+            name=path.name,
+            protocol="mean of the enrollment's recordings" if enroll_map else "",
+            table=table,
+            enrollment_files=enrollments,
+            test_files=tuple(search(name) for name in table.test_ids),
+            enrollment_speakers=speakers[0],
+            test_speakers=speakers[1],
+            speaker_names=(),
+            missing=tuple(search.missing),
+        ),
+        str(audio),
+    )
+
+
+def from_manifest(
+    manifest: Path,
+    *,
+    trials: Path | None = None,
+    form: TrialForm | None = None,
+    enroll_map: Path | None = None,
+    n_trials: int = ALL_PAIRS_UP_TO,
+    seed: int = 0,
+    condition: str = "genre",
+) -> TrialSet:
+    """The trials of a manifest: its own list, or every pair; drawn by seed where those are many.
+
+    Args:
+        manifest: see `groove.manifest`.
+        trials: a list whose ids are utterance ids; None pairs the utterances.
+        form: of the list.
+        enroll_map: lines ``enrollment utterance utterance ...``.
+        n_trials: where more pairs than this exist, as many are drawn: all target pairs up to
+            half of them, the rest non-target.
+        seed: of the draw.
+        condition: the manifest's field to break results down by, where it has it.
+
+    Raises:
+        ManifestError: a malformed list, or an id that the manifest lacks.
+    """
+    return from_utterances(
+        read_manifest(manifest),
+        manifest.name,
+        trials=trials,
+        form=form,
+        enroll_map=enroll_map,
+        n_trials=n_trials,
+        seed=seed,
+        condition=condition,
+    )
+
+
+def from_utterances(
+    utterances: Sequence[Utterance],
+    name: str,
+    *,
+    trials: Path | None = None,
+    form: TrialForm | None = None,
+    enroll_map: Path | None = None,
+    n_trials: int = ALL_PAIRS_UP_TO,
+    seed: int = 0,
+    condition: str = "genre",
+) -> TrialSet:
+    """See `from_manifest`; the utterances are in hand."""
+    by_id = {u.utterance_id: u for u in utterances}
+    if trials is None:
+        table, note = _paired(utterances, n_trials, seed)
+        notes: tuple[str, ...] = (note,)
+    else:
+        table, notes = read_trial_table(trials, form), ()
+        name = f"{trials.name} of {name}"
+    search = _Search(lambda key: resolve_audio(by_id[key].path))
+    owners = [_owners(table.enrollment_ids, by_id, enroll_map), [[t] for t in table.test_ids]]
+    for side in owners:
+        _refuse_unknown([one for group in side for one in group], by_id, name)
+    names = sorted({u.speaker_id for u in utterances})
+    number = {speaker: i for i, speaker in enumerate(names)}
+    speakers = [_speakers(side, by_id, number) for side in owners]
+    _refuse_wrong_labels(table, speakers[0], speakers[1], name)
+    conditions: list[tuple[str, ...]] = [(), ()]
+    if any(condition in u.fields for u in utterances):
+        conditions = [_conditions(side, by_id, condition) for side in owners]
+    return _checked(
+        TrialSet(
+            name=name,
+            protocol="mean of the enrollment's recordings" if enroll_map else "",
+            table=table,
+            enrollment_files=tuple(_all_or_none([search(k) for k in side]) for side in owners[0]),
+            test_files=tuple(search(side[0]) for side in owners[1]),
+            enrollment_speakers=speakers[0],
+            test_speakers=speakers[1],
+            speaker_names=tuple(names),
+            enrollment_conditions=conditions[0],
+            test_conditions=conditions[1],
+            condition=condition if conditions[0] else "",
+            missing=tuple(str(by_id[key].path) for key in search.missing),
+            notes=notes,
+        ),
+        name,
+    )
+
+
+def from_val_meta(path: Path, *, n_trials: int = ALL_PAIRS_UP_TO, seed: int = 0) -> TrialSet:
+    """The pairs of the recordings that preprocessing held back for validation.
+
+    A line is ``{"speaker_id", "utterance_id", "feat", "audio", "seconds"}``; further keys are kept.
+    Where ``audio`` is not there, ``feat`` (stored features) stands in for it.
+
+    Raises:
+        ManifestError: see `read_val_meta` and `from_manifest`.
+    """
+    return from_utterances(read_val_meta(path), path.name, n_trials=n_trials, seed=seed)
+
+
+def read_val_meta(path: Path) -> list[Utterance]:
+    """The lines of val_meta.jsonl as utterances whose path is what is there: audio, else features.
+
+    Raises:
+        ManifestError: no such file, or a line without its keys.
+    """
+    utterances = []
+    for where, _, line in read_lines(path):
+        try:
+            values = json.loads(line)
+            speaker, utterance = str(values["speaker_id"]), str(values["utterance_id"])
+            sources = [str(values[key]) for key in ("audio", "feat") if values.get(key)]
+            seconds = float(values.get("seconds") or 0.0)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ManifestError(
+                f"{where}: {type(error).__name__} {error}; wanted speaker_id, utterance_id, and "
+                "audio or feat. Make it with  python processed/preprocess_cnceleb2_train.py"
+            ) from None
+        if not sources:
+            raise ManifestError(f'{where}: neither "audio" nor "feat" names a file')
+        found = [p for source in sources if (p := _from_here(Path(source), path.parent))]
+        known = ("speaker_id", "utterance_id", "feat", "audio", "seconds")
+        utterances.append(
+            Utterance(
+                utterance,
+                speaker,
+                found[0] if found else Path(sources[0]),
+                seconds,
+                {key: value for key, value in values.items() if key not in known},
+            )
+        )
+    if not utterances:
+        raise ManifestError(f"{path}: no utterance in it. {HELP}")
+    return utterances
+
+
+def _from_here(path: Path, folder: Path) -> Path | None:
+    """The file as the current folder sees it, as the list's folder does, or not at all."""
+    return resolve_audio(path) or (None if path.is_absolute() else resolve_audio(folder / path))
+
+
+class _Search:
+    """Looks for each name once and remembers which have no file."""
+
+    def __init__(self, find: Callable[[str], Path | None]) -> None:
+        self._find = find
+        self._found: dict[str, Path | None] = {}
+        self.missing: list[str] = []
+
+    def __call__(self, name: str) -> Path | None:
+        if name not in self._found:
+            self._found[name] = self._find(name)
+            if self._found[name] is None:
+                self.missing.append(name)
+        return self._found[name]
+
+
+def _enrollments(
+    table: TrialTable, search: _Search, enroll_map: Path | None
+) -> tuple[tuple[Path, ...] | None, ...]:
+    groups = (
+        [[name] for name in table.enrollment_ids]
+        if enroll_map is None
+        else _mapped(table.enrollment_ids, read_enroll_map(enroll_map), enroll_map.name)
+    )
+    return tuple(_all_or_none([search(name) for name in group]) for group in groups)
+
+
+def read_enroll_map(path: Path) -> dict[str, list[str]]:
+    """Lines ``enrollment recording recording ...``.
+
+    Raises:
+        ManifestError: a line without a recording, or an enrollment that stands in it twice.
+    """
+    found: dict[str, list[str]] = {}
+    for where, _, line in read_lines(path):
+        name, *recordings = line.split()
+        if not recordings:
+            raise ManifestError(f"{where}: enrollment {name} has no recording. {HELP}")
+        if name in found:
+            raise ManifestError(f"{where}: enrollment {name} stands in it already")
+        found[name] = recordings
+    return found
+
+
+def _mapped(ids: Sequence[str], known: Mapping[str, list[str]], where: str) -> list[list[str]]:
+    unknown = [name for name in ids if name not in known]
+    if unknown:
+        raise ManifestError(
+            f"{where}: does not say what {_some(unknown)} of the trials mean (it knows "
+            f"{len(known)} enrollments)"
+        )
+    return [known[name] for name in ids]
+
+
+def _owners(
+    ids: Sequence[str], by_id: Mapping[str, Utterance], enroll_map: Path | None
+) -> list[list[str]]:
+    if enroll_map is None:
+        return [[name] for name in ids]
+    return _mapped(ids, read_enroll_map(enroll_map), enroll_map.name)
+
+
+def _all_or_none(files: Sequence[Path | None]) -> tuple[Path, ...] | None:
+    found = tuple(file for file in files if file is not None)
+    return found if len(found) == len(files) else None
+
+
+def _refuse_unknown(ids: Sequence[str], known: Mapping[str, Utterance], where: str) -> None:
+    unknown = [one for one in dict.fromkeys(ids) if one not in known]
+    if unknown:
+        raise ManifestError(
+            f"{where}: the manifest does not know {_some(unknown)}, so neither file nor speaker; "
+            "trials and manifest belong together"
+        )
+
+
+def _refuse_wrong_labels(table: TrialTable, enrollment: Ints, test: Ints, where: str) -> None:
+    wrong = (enrollment[table.enrollment] == test[table.test]) != table.is_target
+    if wrong.any():
+        first = int(wrong.argmax())
+        label = "target" if table.is_target[first] else "non-target"
+        raise ManifestError(
+            f"{where}: {table.enrollment_ids[table.enrollment[first]]} and "
+            f"{table.test_ids[table.test[first]]} are a {label} trial, but the manifest's speakers "
+            "say otherwise"
+        )
+
+
+def _speakers(
+    groups: Sequence[Sequence[str]], by_id: Mapping[str, Utterance], number: Mapping[str, int]
+) -> Ints:
+    who = [{by_id[key].speaker_id for key in group} for group in groups]
+    mixed = [group for group, speakers in zip(groups, who, strict=True) if len(speakers) > 1]
+    if mixed:
+        raise ManifestError(f"an enrollment of {_some(mixed[0])} mixes speakers; it must be one")
+    return np.array([number[next(iter(speakers))] for speakers in who], dtype=np.int64)
+
+
+def _conditions(
+    groups: Sequence[Sequence[str]], by_id: Mapping[str, Utterance], condition: str
+) -> tuple[str, ...]:
+    found = []
+    for group in groups:
+        values = {str(by_id[key].fields.get(condition, "unknown")) for key in group}
+        found.append(values.pop() if len(values) == 1 else "mixed")
+    return tuple(found)
+
+
+def _paired(utterances: Sequence[Utterance], n_trials: int, seed: int) -> tuple[TrialTable, str]:
+    """Every pair, as arrays; or a draw of them."""
+    n = len(utterances)
+    n_pairs = n * (n - 1) // 2
+    ids = tuple(u.utterance_id for u in utterances)
+    _, who = np.unique(np.array([u.speaker_id for u in utterances]), return_inverse=True)
+    if n_pairs <= n_trials:
+        first, second = np.triu_indices(n, 1)
+        note = f"every pair of {n:,} recordings"
+    else:
+        counts = np.bincount(who)
+        n_target = min(int((counts * (counts - 1) // 2).sum()), n_trials // 2)
+        drawn = draw_trials(utterances, n_target, n_trials - n_target, seed)
+        at = {name: i for i, name in enumerate(ids)}
+        first = np.array([at[t.enrollment_id] for t in drawn])
+        second = np.array([at[t.test_id] for t in drawn])
+        note = f"{len(drawn):,} of {n_pairs:,} pairs of {n:,} recordings, drawn with seed {seed}"
+    table = TrialTable(
+        ids, ids, first.astype(np.int32), second.astype(np.int32), who[first] == who[second]
+    )
+    if not 0 < table.n_target < len(table):
+        raise ManifestError(
+            f"{n} recordings of {len(set(who.tolist()))} speakers give {table.n_target} target and "
+            f"{len(table) - table.n_target} non-target pairs; an evaluation needs both kinds"
+        )
+    return table, note
+
+
+def _checked(found: TrialSet, where: str) -> TrialSet:
+    if not found.available().any():
+        raise ManifestError(
+            f"{where}: no recording of any trial is there (first missing: {found.missing[0]}); "
+            "is the folder right?"
+        )
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,127 @@
+"""What a card promises, measured on embeddings whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from groove.calibration import threshold_table
+from groove.card_measures import CONDITIONS, EmbeddedSet, length_trials, measure_card
+from groove.card_pieces import Piece, limited, pieces_of
+from groove.errors import ScoringError
+from groove.manifest import Utterance
+from tests.conftest import VOICE_A, VOICE_B
+from tests.fakes import fake_card
+
+N_SPEAKERS, N_EACH, D = 60, 3, 24
+
+
+def pool(noise: float, speech_s: float, seed: int) -> EmbeddedSet:
+    """Speakers are fixed directions; the shorter the crop, the noisier each utterance."""
+    voices = np.random.default_rng(0).standard_normal((N_SPEAKERS, D))
+    random = np.random.default_rng(seed)
+    rows = np.repeat(voices, N_EACH, axis=0) + noise * random.standard_normal(
+        (N_SPEAKERS * N_EACH, D)
+    )
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    speaker = np.repeat([f"s{i:02d}" for i in range(N_SPEAKERS)], N_EACH)
+    utterance = np.array([f"{s}/{i}" for i, s in enumerate(speaker)])
+    speech = np.full(len(rows), speech_s) * random.uniform(0.9, 1.1, len(rows))
+    return EmbeddedSet(rows.astype(np.float32), speaker, utterance, speech)
+
+
+@pytest.fixture(scope="module")
+def sets() -> dict[str, EmbeddedSet]:
+    noise = {"full": 0.7, "6": 0.6, "10": 0.55, "3": 0.8, "2": 1.0, "1.5": 1.3, "1": 1.8}
+    noise |= {"0.75": 2.4, "0.5": 3.5}
+    speech = {"full": 3.5, "6": 6.0, "10": 10.0}
+    return {
+        name: pool(noise[name], speech.get(name) or float(name), i)
+        for i, name in enumerate(CONDITIONS)
+    }
+
+
+def test_pairs_are_those_of_different_utterances(sets: dict[str, EmbeddedSet]) -> None:
+    a, b = sets["1"].at_least(0.95), sets["full"]
+    for left, right in ((a, a), (a, b)):
+        target, nontarget = [], []
+        for i in range(len(left.speaker)):
+            for j in range(len(right.speaker)):
+                if left.utterance[i] == right.utterance[j] or (left is right and i >= j):
+                    continue
+                score = float(left.embedding[i] @ right.embedding[j])
+                speech = min(left.speech_s[i], right.speech_s[j])
+                same = left.speaker[i] == right.speaker[j]
+                (target if same else nontarget).append((score, speech))
+        found = length_trials(left, right)
+        for scores, seconds, wanted in (
+            (found.target, found.target_speech_s, target),
+            (found.nontarget, found.nontarget_speech_s, nontarget),
+        ):
+            np.testing.assert_allclose(np.sort(scores), np.sort([w[0] for w in wanted]), atol=1e-5)
+            np.testing.assert_allclose(np.sort(seconds), np.sort([w[1] for w in wanted]), atol=1e-5)
+
+
+def test_the_measured_card_keeps_the_rules(sets: dict[str, EmbeddedSet]) -> None:
+    said: list[str] = []
+    found = measure_card(sets, "a test", said.append)
+    assert 0.5 <= found.min_speech_s < found.short_speech_s < 3.5
+    lengths = [table.speech_s for table in found.thresholds]
+    assert lengths == sorted(lengths) and lengths[0] >= found.min_speech_s
+    full = length_trials(*[sets["full"].at_least(found.min_speech_s)] * 2)
+    (table,) = [t for t in found.thresholds if 3.2 < t.speech_s < 3.8]
+    assert table.rows == threshold_table(full.target, full.nontarget, N_SPEAKERS)
+    card = found.applied_to(fake_card())
+    assert card.thresholds == found.thresholds and card.calibration == found.calibration
+    assert card.from_json(card.to_json()).to_json() == card.to_json()
+    assert any("no answer below" in line for line in said)
+    again = measure_card(sets, "a test")
+    assert again == found
+
+
+def test_without_joined_utterances_there_are_fewer_tables(sets: dict[str, EmbeddedSet]) -> None:
+    some = {name: found for name, found in sets.items() if name not in ("6", "10")}
+    assert len(measure_card(some, "t").thresholds) == len(measure_card(sets, "t").thresholds) - 2
+
+
+def test_too_few_speakers_are_refused(sets: dict[str, EmbeddedSet]) -> None:
+    few = {
+        name: EmbeddedSet(*(column[: 2 * N_EACH] for column in vars(found).values()))
+        for name, found in sets.items()
+    }
+    with pytest.raises(ScoringError, match="no length has 30 false matches"):
+        measure_card(few, "t")
+    alone = {
+        name: EmbeddedSet(*(column[::N_EACH] for column in vars(found).values()))
+        for name, found in sets.items()
+    }
+    with pytest.raises(ScoringError, match="0 target and .* several utterances"):
+        measure_card(alone, "t")
+
+
+def utterances(n_speakers: int, n_each: int) -> list[Utterance]:
+    return [
+        Utterance(f"{s}-{i}", f"s{s}", VOICE_A if i % 2 else VOICE_B, 5.0)
+        for s in range(n_speakers)
+        for i in range(n_each)
+    ]
+
+
+def test_pieces_are_functions_of_manifest_and_seed() -> None:
+    listed = [*utterances(2, 6), Utterance("alone", "s9", VOICE_A, 5.0)]
+    assert [p.utterances[0] for p in pieces_of(listed, "full")] == listed
+    crops = list(pieces_of(listed, "1"))
+    assert [p.utterances[0].utterance_id for p in crops] == [
+        f"{s}-{i}" for s in range(2) for i in range(4)
+    ]
+    joined = list(pieces_of(listed, "10"))
+    assert [len(p.utterances) for p in joined] == [2] * 6
+    assert len({u.utterance_id for p in joined for u in p.utterances}) == 12  # none twice
+    first, again = (Piece((listed[0],), "1", 7).read()[0] for _ in range(2))
+    assert len(first) == 16_000
+    np.testing.assert_array_equal(first, again)
+    whole, rate = joined[0].read()
+    parts = [Piece((u,), "full").read()[0] for u in joined[0].utterances]
+    assert rate == 16_000 and len(whole) == sum(map(len, parts)) + round(0.12 * 16_000)
+    np.testing.assert_array_equal(whole[: len(parts[0])], parts[0])
+    assert limited(listed) == listed

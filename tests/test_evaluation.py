@@ -1,0 +1,382 @@
+"""From recordings to a report, with a model in ten lines; numbers computed again by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from groove.audio import read_audio
+from groove.bench import wav_bytes
+from groove.embedder import Embedder
+from groove.embedding_cache import EmbeddingCache
+from groove.errors import ManifestError, ScoringError
+from groove.evaluated import Report
+from groove.evaluation import Settings, System, evaluate
+from groove.manifest import Utterance, write_manifest
+from groove.measures import Conditions, TrialScores, cells, compare, measure
+from groove.metrics import act_dcf, auc, cllr, eer, min_dcf
+from groove.report import to_json, write_report
+from groove.trial_sets import from_list, from_manifest, from_val_meta
+from groove.trials import Trial, write_trials
+from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
+from tests.fakes import FakeEncoder
+
+PIECE_S = 1.6
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Utterance]:
+    """Two voices in pieces, two more made by playing them faster; Chinese names and genres."""
+    folder = tmp_path_factory.mktemp("corpus")
+    sources = {"张三": [VOICE_A, VOICE_A2], "李四": [VOICE_B]}
+    found: list[Utterance] = []
+    detector = Embedder(FakeEncoder())
+    for speaker, paths in sources.items():
+        whole = np.concatenate([read_audio(path) for path in paths])
+        for name, step in ((speaker, 1.0), (f"{speaker}-快", 1.3)):
+            voice = np.interp(np.arange(0, len(whole) - 1, step), np.arange(len(whole)), whole)
+            n = round(PIECE_S * 16_000)
+            for i in range(6):
+                piece = voice[i * n : (i + 1) * n].astype(np.float32)
+                if len(piece) < n:
+                    break
+                path = folder / f"{len(found):02d}.wav"
+                path.write_bytes(wav_bytes(piece))
+                if detector.examine(path).speech.speech_s < 0.7:
+                    continue  # a pause
+                genre = "访谈" if i % 2 else "唱歌"
+                found.append(Utterance(f"{name}-{i}", name, path, PIECE_S, {"genre": genre}))
+    assert len(found) >= 10
+    return found
+
+
+@pytest.fixture(scope="module")
+def manifest(corpus: list[Utterance], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("lists") / "测试.jsonl"
+    write_manifest(corpus, path)
+    return path
+
+
+def run(manifest: Path, *encoders: FakeEncoder, **settings: object) -> Report:
+    systems = [System(e.card.name, Embedder(e)) for e in encoders or (FakeEncoder(),)]
+    return evaluate(systems, [from_manifest(manifest)], Settings(n_draws=50, **settings))  # type: ignore[arg-type]
+
+
+def by_hand(corpus: list[Utterance]) -> tuple[list[float], list[float]]:
+    embedder = Embedder(FakeEncoder())
+    embeddings = [embedder.embed(u.path) for u in corpus]
+    target, nontarget = [], []
+    for i, a in enumerate(corpus):
+        for j in range(i + 1, len(corpus)):
+            score = float(embeddings[i].astype(float) @ embeddings[j].astype(float))
+            (target if a.speaker_id == corpus[j].speaker_id else nontarget).append(score)
+    return target, nontarget
+
+
+def test_the_metrics_are_those_of_the_scores(corpus: list[Utterance], manifest: Path) -> None:
+    (system,) = run(manifest).systems
+    target, nontarget = by_hand(corpus)
+    found = system.measured
+    assert (found.n_target, found.n_nontarget) == (len(target), len(nontarget))
+    assert found.n_speakers == len({u.speaker_id for u in corpus})
+    assert found.metrics["eer"].value == pytest.approx(eer(target, nontarget), abs=1e-9)
+    assert found.metrics["auc"].value == pytest.approx(auc(target, nontarget), abs=1e-9)
+    for p in (0.01, 0.05):
+        wanted = min_dcf(target, nontarget, p)
+        assert found.metrics[f"min_dcf_{p:g}"].value == pytest.approx(wanted, abs=1e-9)
+    for interval in found.metrics.values():
+        assert interval.low <= interval.high and interval.n_draws == 50
+    assert system.exclusions.failed == () and system.exclusions.n_recordings == len(corpus)
+
+
+def test_llrs_come_from_the_card_and_only_for_scores_that_it_was_made_for(
+    corpus: list[Utterance], manifest: Path
+) -> None:
+    (system,) = run(manifest).systems
+    card, embedder = FakeEncoder().card, Embedder(FakeEncoder())
+    target, nontarget = [], []
+    found = [embedder.examine(u.path) for u in corpus]
+    for i, a in enumerate(corpus):
+        for j in range(i + 1, len(corpus)):
+            score = float(found[i].embedding.astype(float) @ found[j].embedding.astype(float))
+            speech = min(found[i].speech.speech_s, found[j].speech.speech_s)
+            same = a.speaker_id == corpus[j].speaker_id
+            (target if same else nontarget).append(card.calibration.llr(score, speech))
+    metrics = system.measured.metrics
+    assert metrics["cllr"].value == pytest.approx(cllr(target, nontarget), abs=1e-6)
+    assert metrics["act_dcf_0.01"].value == pytest.approx(act_dcf(target, nontarget, 0.01))
+    (plain,) = run(manifest, FakeEncoder(calibration=None)).systems
+    assert not {"cllr", "act_dcf_0.01"} & plain.measured.metrics.keys()
+
+
+def test_a_better_model_is_called_better_and_the_same_one_is_not(
+    corpus: list[Utterance], manifest: Path
+) -> None:
+    class Deaf(FakeEncoder):
+        """Hears the level of the lowest bands alone."""
+
+        def __call__(self, waveforms: np.ndarray) -> np.ndarray:
+            out = super().__call__(waveforms)
+            out[:, 1:] = np.arange(1, 8)
+            return out
+
+    same = run(manifest, FakeEncoder(), FakeEncoder(name="again"))
+    (pair,) = same.pairs
+    assert all(c.better == "none" and c.interval.difference == 0 for c in pair.comparisons)
+    (pair,) = run(manifest, Deaf(name="deaf"), FakeEncoder()).pairs
+    (c,) = [c for c in pair.comparisons if c.metric == "eer"]
+    assert c.interval.difference == pytest.approx(c.interval.b - c.interval.a)
+    assert (c.better == "b") == (c.interval.high < 0)
+
+
+def test_models_that_refuse_different_recordings_are_compared_on_the_common_trials(
+    manifest: Path, corpus: list[Utterance]
+) -> None:
+    speech = sorted(Embedder(FakeEncoder()).examine(u.path).speech.speech_s for u in corpus)
+    strict = FakeEncoder(name="strict", min_speech_s=speech[1])
+    report = run(manifest, FakeEncoder(), strict)
+    whole, part = report.systems
+    assert len(part.exclusions.failed) >= 1 and "too little speech" in part.exclusions.failed[0][1]
+    assert report.pairs[0].n_trials == int((~np.isnan(part.scores)).sum()) < len(whole.scores)
+    assert part.exclusions.n_failed_trials == len(part.scores) - report.pairs[0].n_trials
+
+
+def test_a_missing_file_is_counted_and_strict_refuses_it(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    gone = Utterance("gone", corpus[0].speaker_id, tmp_path / "gone.wav", 1.0)
+    write_manifest([*corpus, gone], tmp_path / "m.jsonl")
+    (system,) = run(tmp_path / "m.jsonl").systems
+    left_out = system.exclusions
+    assert left_out.missing_files == (str(tmp_path / "gone.wav"),)
+    assert left_out.n_missing_trials == len(corpus) and left_out.n_failed_trials == 0
+    with pytest.raises(ManifestError, match=r"1 files are missing \(.*gone.wav\)"):
+        run(tmp_path / "m.jsonl", strict=True)
+
+
+def test_silence_is_a_counted_failure_to_acquire(corpus: list[Utterance], tmp_path: Path) -> None:
+    silence = tmp_path / "silence.wav"
+    with wave.open(str(silence), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(64_000))
+    quiet = Utterance("silence", corpus[0].speaker_id, silence, 2.0)
+    write_manifest([*corpus, quiet], tmp_path / "m.jsonl")
+    report = run(tmp_path / "m.jsonl")
+    ((path, reason),) = report.systems[0].exclusions.failed
+    assert path == str(silence) and "no speech" in reason
+    assert report.systems[0].exclusions.n_failed_trials == len(corpus)
+    write_report(report, tmp_path / "out", figures=False)
+    assert json.loads((tmp_path / "out" / "failed.jsonl").read_text())["reason"] == reason
+    assert "failure to acquire 1 of" in (tmp_path / "out" / "report.md").read_text()
+    write_manifest([quiet, corpus[0]], tmp_path / "only.jsonl")
+    with pytest.raises(ManifestError, match="1 speakers give 1 target and 0 non-target pairs"):
+        run(tmp_path / "only.jsonl")
+    other = [u for u in corpus if u.speaker_id != corpus[0].speaker_id][0]
+    write_manifest([quiet, corpus[0], other], tmp_path / "three.jsonl")
+    with pytest.raises(ScoringError, match="0 target and 1 non-target trials are left"):
+        run(tmp_path / "three.jsonl")
+
+
+def test_cohort_and_calibration_must_hold_other_speakers_and_recordings(
+    manifest: Path, corpus: list[Utterance]
+) -> None:
+    with pytest.raises(ManifestError, match="cohort: speaker .* is in the trials"):
+        run(manifest, cohort=tuple(corpus), as_norm=True)
+    with pytest.raises(ManifestError, match="calibration set: speaker"):
+        run(manifest, calibration_set=from_manifest(manifest))
+    renamed = tuple(Utterance(u.utterance_id, f"x{u.speaker_id}", u.path, 1.0) for u in corpus)
+    with pytest.raises(ManifestError, match="cohort: .* is a recording of the trials"):
+        run(manifest, cohort=renamed, as_norm=True)
+
+
+def test_as_norm_and_a_fitted_calibration_go_through(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    speakers = sorted({u.speaker_id for u in corpus})
+    test = [u for u in corpus if u.speaker_id in (speakers[1], speakers[2])]
+    rest = [u for u in corpus if u.speaker_id in (speakers[0], speakers[3])]
+    write_manifest(test, tmp_path / "test.jsonl")
+    write_manifest(rest, tmp_path / "rest.jsonl")
+    (normalised,) = run(
+        tmp_path / "test.jsonl", cohort=tuple(rest), as_norm=True, subtract_mean=True, top_n=2
+    ).systems
+    assert "AS-norm, the 2 nearest of 2 cohort speakers" in normalised.back_end
+    assert normalised.calibration == "" and normalised.thresholds == {}  # of the card: for cosines
+    (calibrated,) = run(
+        tmp_path / "test.jsonl", calibration_set=from_manifest(tmp_path / "rest.jsonl")
+    ).systems
+    assert calibrated.calibration.startswith("fitted on rest.jsonl: score")
+    assert np.isfinite(calibrated.measured.metrics["cllr"].value)
+
+
+def test_lists_by_folder_and_enrollments_of_several_recordings(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    folder = corpus[0].path.parent
+    by_speaker: dict[str, list[str]] = {}
+    for u in corpus:
+        by_speaker.setdefault(u.speaker_id, []).append(u.path.stem + ".flac")  # they are .wav
+    enrolled = {f"model{i}": names for i, names in enumerate(by_speaker.values())}
+    (tmp_path / "map").write_text(
+        "".join(f"{m} {' '.join(names[:2])}\n" for m, names in enrolled.items())
+    )
+    trials = [
+        Trial(model, name, name in own)
+        for model, own in enrolled.items()
+        for names in enrolled.values()
+        for name in names[2:]
+    ]
+    write_trials(trials, tmp_path / "trials.txt", "kaldi")
+    found = from_list(tmp_path / "trials.txt", folder, enroll_map=tmp_path / "map")
+    report = evaluate([System("fake", Embedder(FakeEncoder()))], [found], Settings(n_draws=20))
+    embedder = Embedder(FakeEncoder())
+    scores = []
+    for trial in trials:
+        mean = sum(
+            embedder.embed(folder / n.replace("flac", "wav"))
+            for n in enrolled[trial.enrollment_id][:2]
+        )
+        test = embedder.embed(folder / trial.test_id.replace("flac", "wav"))
+        scores.append(float(mean @ test / np.linalg.norm(mean)))
+    assert report.systems[0].scores == pytest.approx(scores, abs=1e-6)
+    assert set(report.systems[0].recall) == {"recall_at_1", "recall_at_5", "recall_at_10"}
+    with pytest.raises(ManifestError, match="map: does not say what model0"):
+        (tmp_path / "map").write_text("other a.wav\n")
+        from_list(tmp_path / "trials.txt", folder, enroll_map=tmp_path / "map")
+    with pytest.raises(ManifestError, match="no recording of any trial is there"):
+        from_list(tmp_path / "trials.txt", tmp_path)
+
+
+def test_val_meta_is_read_as_preprocessing_writes_it(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    path = tmp_path / "val_meta.jsonl"
+    lines = [
+        {"speaker_id": u.speaker_id, "utterance_id": u.utterance_id, "feat": "x.pt"}
+        | {"audio": str(u.path), "seconds": u.seconds}
+        for u in corpus
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = from_val_meta(path, n_trials=20, seed=3)
+    assert len(found.table) == 20 and found.table.n_target == 10
+    assert "20 of" in found.notes[0] and "seed 3" in found.notes[0]
+    again = from_val_meta(path, n_trials=20, seed=3)
+    np.testing.assert_array_equal(found.table.enrollment, again.table.enrollment)
+    path.write_text('{"utterance_id": "a"}\n')
+    with pytest.raises(ManifestError, match=r"val_meta.jsonl:1: .*preprocess_cnceleb2_train.py"):
+        from_val_meta(path)
+
+
+def test_a_trial_that_the_manifest_does_not_know_or_contradicts_is_refused(
+    manifest: Path, corpus: list[Utterance], tmp_path: Path
+) -> None:
+    a, b = corpus[0], corpus[-1]
+    write_trials([Trial(a.utterance_id, "nobody", True)], tmp_path / "t.txt")
+    with pytest.raises(ManifestError, match="the manifest does not know nobody"):
+        from_manifest(manifest, trials=tmp_path / "t.txt")
+    write_trials([Trial(a.utterance_id, b.utterance_id, True)], tmp_path / "t.txt")
+    with pytest.raises(ManifestError, match="are a target trial, but the manifest's speakers"):
+        from_manifest(manifest, trials=tmp_path / "t.txt")
+
+
+def test_the_report_says_the_same_in_every_form(manifest: Path, tmp_path: Path) -> None:
+    report = run(manifest, FakeEncoder(), FakeEncoder(name="again"))
+    written = write_report(report, tmp_path, figures=False)
+    assert [path.name for path in written] == [
+        "report.html", "report.md", "metrics.txt", "metrics.json",
+    ]  # fmt: skip
+    values = json.loads((tmp_path / "metrics.json").read_text())
+    assert values == json.loads(json.dumps(to_json(report)))
+    found = values["systems"][0]["metrics"]["eer"]
+    shown = f"{100 * found['value']:.2f} % ({100 * found['low']:.2f} to {100 * found['high']:.2f})"
+    for name in ("report.html", "report.md", "metrics.txt"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert shown in text and "访谈" in text and "no verdict" in text, name
+        assert "not measurable" in text
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r'(src|href)="(?!data:)', page) and "url(" not in page
+    assert values["comparisons"][0]["better"] is None
+    first = (tmp_path / "report.html").read_bytes()
+    write_report(run(manifest, FakeEncoder(), FakeEncoder(name="again")), tmp_path, figures=False)
+    assert (tmp_path / "report.html").read_bytes() == first
+
+
+def test_a_cache_makes_the_second_evaluation_free(manifest: Path, tmp_path: Path) -> None:
+    encoder = FakeEncoder()
+    for _ in range(2):
+        with EmbeddingCache(tmp_path / "c.sqlite") as cache:
+            systems = [System("fake", Embedder(encoder))]
+            evaluate(systems, [from_manifest(manifest)], Settings(n_draws=2), cache=cache)
+        n_calls = len(encoder.shapes)
+    assert n_calls == len({u.path for u in from_manifest_paths(manifest)})
+
+
+def from_manifest_paths(manifest: Path) -> list[Utterance]:
+    from groove.manifest import read_manifest
+
+    return read_manifest(manifest)
+
+
+def scores_of(
+    random: np.random.Generator, n_speakers: int, n_each: int, distance: float
+) -> TrialScores:
+    who = np.repeat(np.arange(n_speakers), n_each)
+    a, b = np.triu_indices(len(who), 1)
+    same = who[a] == who[b]
+    return TrialScores(random.normal(0, 1, len(a)) + distance * same, same, who[a], who[b])
+
+
+def test_a_cell_too_small_for_a_verdict_has_counts_and_no_rate(rng: np.random.Generator) -> None:
+    trials = scores_of(rng, 12, 5, 2.0)
+    index = (trials.test_speakers >= 10).astype(np.int64)
+    everything = Conditions(("x",), np.zeros(len(index), dtype=np.int64))
+    large, small = cells(trials, everything, Conditions(("many", "few"), index), n_draws=20)
+    assert large.test == "many" and large.eer is not None and large.n_speakers == 10
+    kept = trials.only(index == 0)
+    assert large.eer.value == eer(*kept.split(kept.scores))
+    assert small.eer is None and small.n_target == 20 and small.n_speakers == 2
+
+
+def test_the_calibration_plot_says_what_was_found(rng: np.random.Generator) -> None:
+    """True log-likelihood ratios of two normal distributions lie on the diagonal."""
+    trials = scores_of(rng, 100, 6, 2.0)
+    llrs = 2.0 * trials.scores - 2.0  # ln N(s; 2, 1) / N(s; 0, 1)
+    true = TrialScores(trials.scores, trials.is_target, *trials_speakers(trials), llrs)
+    found = measure(true, n_draws=2).reliability
+    assert found is not None and len(found.claimed) >= 10 and found.n.sum() == len(llrs)
+    np.testing.assert_allclose(found.found, found.claimed, atol=0.12)
+    assert abs(float((found.found - found.claimed).mean())) < 0.02
+    late = TrialScores(trials.scores, trials.is_target, *trials_speakers(trials), llrs - 2)
+    found = measure(late, n_draws=2).reliability
+    assert found is not None and (found.found - found.claimed).max() > 0.2
+
+
+def trials_speakers(trials: TrialScores) -> tuple[np.ndarray, np.ndarray]:
+    return trials.enrollment_speakers, trials.test_speakers
+
+
+def test_symmetric_cells_count_a_pair_of_conditions_once(rng: np.random.Generator) -> None:
+    trials = scores_of(rng, 6, 3, 1.0)
+    names = ("x", "y")
+    a = Conditions(names, trials.enrollment_speakers % 2)
+    b = Conditions(names, trials.test_speakers % 2)
+    found = {(c.enrollment, c.test): c for c in cells(trials, a, b, symmetric=True, n_draws=2)}
+    assert set(found) == {("all", "x"), ("all", "y"), ("x", "x"), ("x", "y"), ("y", "y")}
+    total = sum(c.n_target + c.n_nontarget for key, c in found.items() if key[0] != "all")
+    assert total == len(trials.scores)
+
+
+def test_compare_needs_the_same_draws(rng: np.random.Generator) -> None:
+    a, b = scores_of(rng, 8, 4, 1.0), scores_of(rng, 8, 4, 3.0)
+    worse, better = measure(a, n_draws=60), measure(b, n_draws=60)
+    (c,) = [c for c in compare(worse, better) if c.metric == "eer"]
+    assert c.better == "b" and c.interval.high < 0
+    (c,) = [c for c in compare(better, worse) if c.metric == "eer"]
+    assert c.better == "a"
+    with pytest.raises(ScoringError, match="not drawn alike"):
+        compare(worse, measure(b, n_draws=61))

@@ -1,0 +1,125 @@
+"""Settings: unknown keys get the nearest name, types and ranges are checked, YAML is the tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from groove.errors import SettingsError
+from groove.training.composing import compose
+from groove.training.config import TrainConfig
+from groove.training.typed import from_mapping, keys, plain
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.torch
+
+
+def test_the_recommended_values_of_the_seed_are_the_defaults() -> None:
+    run = TrainConfig().train
+    found = (run.emb_dim, run.channels, run.lr, run.epochs, run.crop_frames, run.crop_frames_val)
+    assert found == (256, 512, 1e-3, 80, 200, 400)
+    assert (run.num_crops, run.p, run.k) == (6, 32, 4)
+
+
+def test_what_was_written_can_be_read() -> None:
+    config = TrainConfig()
+    assert from_mapping(TrainConfig, plain(config)) == config
+    assert from_mapping(TrainConfig, {}) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"train": {"epoch": 3}}, "train.epoch: no such setting; did you mean train.epochs?"),
+        ({"lr": 0.1}, "lr: no such setting; did you mean train.lr?"),
+        ({"trian": {"lr": 1}}, "trian: no such setting"),
+        ({"head": {"margin": 0.2}}, "did you mean head.margin_rad?"),
+        ({"train": {"embdim": 192}}, "did you mean train.emb_dim?"),
+        ({"zzz": 1}, "see configs/train.yaml"),
+        ({"train": {"epochs": "many"}}, "train.epochs: got 'many'; wanted a whole number"),
+        ({"train": {"epochs": 2.5}}, "train.epochs: got 2.5; wanted a whole number"),
+        ({"train": {"epochs": True}}, "train.epochs: got True; wanted a whole number"),
+        ({"train": {"epochs": 0}}, "train.epochs: got 0; wanted 1 to"),
+        ({"train": 3}, "train: got 3; wanted settings below train"),
+        ({"train": {"compile": 1}}, "train.compile: got 1; wanted true or false"),
+        ({"train": {"lr": "high"}}, "train.lr: got 'high'; wanted a number"),
+        ({"train": {"lr": float("nan")}}, "train.lr: got nan"),
+        ({"train": {"precision": "fp8"}}, "wanted one of auto, fp32, bf16, fp16"),
+        ({"data": {"speeds": 1.0}}, "data.speeds: got 1.0; wanted a list"),
+        ({"data": {"speeds": [0.9, 1.0]}}, "wanted 1.0 first"),
+        ({"data": {"speeds": [1.0, 3.0]}}, "wanted 0.5 to 2"),
+        ({"schedule": {"margin_start": 0.5, "margin_full": 0.1}}, "wanted at least"),
+        ({"schedule": {"final_lr": 0.5}}, "above train.lr"),
+        ({"schedule": {"final_lr": 0}}, "never gets there"),
+        ({"train": {"channels": 100}}, "wanted a multiple of 8"),
+        ({"data": {"unlabelled": "u.jsonl"}}, "needs a teacher"),
+        ({"distill": {"teacher": "x", "cosine": 0, "similarity": 0}}, "all weigh 0"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message.replace("?", r"\?")):
+        from_mapping(TrainConfig, values)
+
+
+def test_a_whole_number_does_for_a_rate_and_lists_become_tuples() -> None:
+    config = from_mapping(TrainConfig, {"train": {"lr": 1}, "data": {"speeds": [1, 0.9]}})
+    assert config.train.lr == 1.0 and isinstance(config.train.lr, float)
+    assert config.data.speeds == (1.0, 0.9)
+
+
+def test_no_everyday_name_stands_twice() -> None:
+    leaves = [name.rpartition(".")[2] for name in keys(TrainConfig) if name.startswith("train.")]
+    others = {n.rpartition(".")[2] for n in keys(TrainConfig) if not n.startswith("train.")}
+    assert len(leaves) > 20 and not {"lr", "epochs", "emb_dim", "channels"} & others
+
+
+def test_the_yaml_lists_every_setting_with_the_schemas_default() -> None:
+    text = (ROOT / "configs" / "train.yaml").read_text("utf-8")
+    missing = [k for k in keys(TrainConfig) if f"{k.rpartition('.')[2]}:" not in text]
+    assert not missing and compose("train") == TrainConfig()
+
+
+def test_the_seeds_command_line_works_word_for_word() -> None:
+    run = compose("train", ["train.epochs=100", "train.lr=5e-4", "train.emb_dim=256"]).train
+    assert (run.epochs, run.lr, run.emb_dim) == (100, 5e-4, 256)
+
+
+def test_finetune_and_distill_say_what_they_promise() -> None:
+    tuned, distilled = compose("finetune"), compose("distill")
+    assert tuned.head.margin_rad == tuned.schedule.margin_initial_rad == 0.5
+    assert tuned.data.speeds == (1.0,) and tuned.train.crop_frames == 600
+    assert tuned.train.init and distilled.distill.teacher == "campplus-zh-en"
+
+
+def test_overrides_reach_lists_and_keys_that_the_file_does_not_mention(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("train:\n  epochs: 3\n", encoding="utf-8")
+    config = compose("mine", ["data.speeds=[1.0,0.8]", "resume=true"], folder=tmp_path)
+    assert config.train.epochs == 3 and config.data.speeds == (1.0, 0.8) and config.resume
+    assert config.train.p == TrainConfig().train.p
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["train.epoch=3"], r"train.epoch: no such setting; did you mean train.epochs\?"),
+        (["epochs=3"], r"did you mean train.epochs\?"),
+        (["train.epochs"], "wanted key=value"),
+        (["--epochs=3"], "wanted key=value"),
+        (["data.speeds=[1.0"], "configuration train"),
+        (["train.lr=fast"], "train.lr: got 'fast'; wanted a number"),
+    ],
+)
+def test_a_wrong_override_is_one_clear_line(overrides: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        compose("train", overrides)
+
+
+def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="nope.yaml: not in .*--config-dir"):
+        compose("nope")
+    with pytest.raises(SettingsError, match="train.yaml: not in"):
+        compose("train", folder=tmp_path)

@@ -1,0 +1,37 @@
+"""Gradients of our ECAPA-TDNN against those of WeSpeaker's with the same weights."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from groove.training.backbones.ecapa import EcapaTdnn  # noqa: E402
+from groove.training.importers import _ecapa_names  # noqa: E402
+from tests.data.training import make_golden  # noqa: E402
+from tests.seeded import seeded_state, shapes_of  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.mark.parametrize("mode", ["training", "evaluation"])
+def test_embedding_and_every_layers_gradient_are_wespeakers(mode: str) -> None:
+    golden = json.loads(make_golden.PATH.read_text("utf-8"))["ecapa"][mode]
+    settings = make_golden.ECAPA
+    network = EcapaTdnn(80, settings["channels"], settings["embedding_size"])
+    theirs = {ours: name for name, ours in _ecapa_names().items()}
+    shapes = {theirs[name]: shape for name, shape in shapes_of(network.state_dict()).items()}
+    drawn = seeded_state(shapes, 7)
+    network.load_state_dict({ours: drawn[name] for ours, name in theirs.items() if name in drawn})
+    found = make_golden.summarise(network, network, training=mode == "training", names=theirs)
+    embedding = torch.tensor(found["embedding"])
+    assert make_golden.relative(embedding, golden["embedding"]) < 1e-4
+    assert set(found["gradients"]) == set(golden["gradients"]) and len(golden["gradients"]) > 80
+    scale = max(norm for norm, _ in golden["gradients"].values())
+    for name, (norm, product) in golden["gradients"].items():
+        ours = found["gradients"][name]
+        # A bias before a batch normalisation has, in training, a gradient of nothing but rounding.
+        limit = 1e-4 * norm + 1e-6 * scale
+        assert abs(ours[0] - norm) < limit and abs(ours[1] - product) < limit, name
