@@ -124,5 +124,3 @@ def test_the_command_names_two_people_and_a_stranger_in_turn(tmp_path: Path) -> 
     assert [line["state"] for line in lines] == ["named", "silence", "nobody", "silence"]
     assert lines[0]["name"] == "张三" and lines[0]["probability"] > 0.5
     assert done.stderr == b""
-    text = subprocess.run(script, input=sound.tobytes(), capture_output=True, cwd=ROOT, check=True)
-    assert "张三" in text.stdout.decode() and "nobody" in text.stdout.decode()

@@ -301,7 +301,7 @@ for i in range(1000):
 def test_a_kill_in_the_middle_of_anything_leaves_a_whole_store(tmp_path: Path) -> None:
     path = tmp_path / "people.db"
     n_seen = 0
-    for steps in (3, 50, 120, 300, 700, 1500, 2600, 3700, 4800, 5900, 7000):
+    for steps in (3, 120, 700, 1500, 2600, 4800, 7000):
         done = subprocess.run([sys.executable, "-c", WORKER, str(path), str(steps)], cwd=ROOT)
         assert done.returncode == -signal.SIGKILL, steps
         store = VoiceprintStore(path)
