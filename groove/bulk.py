@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from groove.corpora.files import AUDIO_SUFFIXES
 from groove.embedder import Embedder
 from groove.errors import GrooveError, ManifestError, SettingsError
 
@@ -33,35 +34,6 @@ PART = "embeddings.part-{:05d}.npz"
 FORMAT = 1
 FLUSH_S = 5.0
 FLUSH_ROWS = 1000
-AUDIO_SUFFIXES = frozenset(
-    [
-        ".wav",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".mp3",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".au",
-        ".caf",
-        ".w64",
-        ".rf64",
-        ".sph",
-        ".nist",
-        ".m4a",
-        ".mp4",
-        ".aac",
-        ".amr",
-        ".wma",
-        ".webm",
-        ".mkv",
-        ".mka",
-        ".mov",
-        ".3gp",
-    ]
-)
 
 
 @dataclass(frozen=True)

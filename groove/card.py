@@ -9,6 +9,7 @@ gives wrong scores that nobody notices. The format is specified in docs/model-fi
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -73,6 +74,7 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         """Refuse a card that contradicts itself."""
+        self._check_types()
         if self.input not in INPUTS:
             raise CardError(f"card: input {self.input!r}; wanted one of {INPUTS}")
         if self.embedding_size < 1 or self.window_s <= 0 or self.num_crops < 0 or self.crop_s < 0:
@@ -84,6 +86,15 @@ class ModelCard:
                 f"card: front-end hash {self.front_end_hash} but its settings give "
                 f"{self.fbank.hash}; the file was edited by hand, export it again"
             )
+
+    def _check_types(self) -> None:
+        """A card comes from a file: text must be text, numbers must be finite numbers."""
+        for field in fields(self):
+            value, kind = getattr(self, field.name), str(field.type)
+            if kind == "str" and not isinstance(value, str):
+                raise CardError(f"card: {field.name} is {value!r}; wanted text")
+            if kind in ("int", "float") and not _is_number(value, whole=kind == "int"):
+                raise CardError(f"card: {field.name} is {value!r}; wanted a finite number")
 
     def table_for(self, speech_s: float) -> ThresholdTable | None:
         """The table for a trial whose shorter side holds ``speech_s`` seconds of speech.
@@ -155,6 +166,12 @@ class ModelCard:
             raise CardError(
                 f"the model card is damaged ({error}); export the model again"
             ) from None
+
+
+def _is_number(value: Any, *, whole: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        return False
+    return math.isfinite(value)
 
 
 def _table(values: dict[str, Any]) -> ThresholdTable:

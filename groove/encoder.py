@@ -68,7 +68,10 @@ class OnnxEncoder:
                 f"{self.path}: an ONNX file without a Groove model card; its front end cannot be "
                 "guessed. Import the original checkpoint:  groove import FILE --kind KIND"
             )
-        self._card = ModelCard.from_json(text)
+        try:
+            self._card = ModelCard.from_json(text)
+        except CardError as error:
+            raise CardError(f"{self.path}: {error}") from None
         self._check_shapes()
 
     @property

@@ -13,6 +13,7 @@ GrooveError
 │   ├── ImportMismatch    a public checkpoint does not have the expected layers
 │   └── PullError         a model could not be fetched, or its hash is wrong
 ├── ManifestError         a list of utterances or trials is malformed
+├── CorpusError           a corpus does not lie on disk as it should, or cannot be prepared
 ├── ScoringError          numbers that a metric or a calibration is not defined for
 ├── SettingsError         an option has a value that cannot be honoured
 └── MissingExtra          an optional part of Groove is not installed
@@ -74,6 +75,10 @@ class PullError(ModelError):
 
 class ManifestError(GrooveError):
     """A list of utterances or trials is malformed."""
+
+
+class CorpusError(GrooveError):
+    """A corpus does not lie on disk as it should, or cannot be prepared."""
 
 
 class ScoringError(GrooveError):

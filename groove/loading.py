@@ -1,15 +1,18 @@
-"""A name or a path -> an open encoder."""
+"""A name or a path -> an open encoder: a model file, or a checkpoint of Groove's training."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import zipfile
 from pathlib import Path
 
 from groove import mnn_encoder, models
 from groove.encoder import Encoder, OnnxEncoder
-from groove.errors import ModelError, UnknownModel
+from groove.errors import MissingExtra, ModelError, UnknownModel
 
 CHECKPOINT_SUFFIXES = {".pt", ".pth", ".ckpt", ".bin", ".safetensors"}
+OWN_FORMAT = b"groove-checkpoint"  # stands in the file as plain text
 
 
 def open_encoder(
@@ -19,18 +22,22 @@ def open_encoder(
 
     Args:
         model: a name from the catalogue, or the path of a model file (``.onnx``, or ``.mnn`` with
-            its card beside it); None is the default model.
-        threads: see `OnnxEncoder`.
+            its card beside it) or of a checkpoint of `groove train`; None is the default model.
+        threads: see `OnnxEncoder`; a checkpoint computes with torch's own number.
 
     Raises:
         UnknownModel: neither a known name nor a file, or a known model that was not pulled yet.
-        ModelError: a checkpoint, which must be imported first; or a file that cannot be used.
+        ModelError: a public checkpoint, which must be imported first; or a file that cannot be
+            used.
+        MissingExtra: a checkpoint of ours, which torch must open.
     """
     name = models.DEFAULT if model is None else os.fspath(model)
     if name in models.catalogue():
         return OnnxEncoder(models.installed_path(name), threads=threads)
     path = Path(name)
     if path.suffix.lower() in CHECKPOINT_SUFFIXES and path.is_file():
+        if _is_ours(path):
+            return _open_checkpoint(path)
         raise ModelError(
             f"{path}: a checkpoint, not a model file; turn it into one first:  "
             f"groove import {path} --kind KIND --out {path.with_suffix('.onnx').name}"
@@ -43,3 +50,24 @@ def open_encoder(
     if path.suffix.lower() == mnn_encoder.SUFFIX:
         return mnn_encoder.MnnEncoder(path, threads=threads)
     return OnnxEncoder(path, threads=threads)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether `groove train` wrote it: told from its bytes, nothing is unpickled."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            return any(OWN_FORMAT in archive.read(name) for name in pickles)
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _open_checkpoint(path: Path) -> Encoder:
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtra(
+            f"{path}", "train", "a training checkpoint; or export it to a model file"
+        )
+    from groove.training.checkpoint import load_encoder
+    from groove.training.encoder import TorchEncoder
+
+    return TorchEncoder(*load_encoder(path))

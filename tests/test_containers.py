@@ -23,7 +23,20 @@ from groove.errors import (
     UnsupportedFormat,
 )
 
-FFMPEG = shutil.which("ffmpeg")
+
+def _ffmpeg() -> str | None:
+    """The user's ffmpeg, or the one that the package imageio-ffmpeg carries (requirements/dev)."""
+    if found := shutil.which("ffmpeg"):
+        return found
+    if importlib.util.find_spec("imageio_ffmpeg") is None:
+        return None
+    import imageio_ffmpeg
+
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+FFMPEG = _ffmpeg()
+CODER_FRAME = 1024
 needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="no ffmpeg to make the files with")
 SECONDS = 5.0
 
@@ -250,8 +263,10 @@ def test_both_decoders_agree(others: dict[str, Path], monkeypatch: pytest.Monkey
         by_av = read_audio(others[suffix])
         allow(monkeypatch, {"ffmpeg"})
         by_ffmpeg = read_audio(others[suffix])
-        assert len(by_av) == len(by_ffmpeg)
-        assert np.allclose(by_av, by_ffmpeg, atol=1e-4)
+        # Some pairs of versions keep the padding of the coder's last frame, others cut it off.
+        n = min(len(by_av), len(by_ffmpeg))
+        assert max(len(by_av), len(by_ffmpeg)) - n <= CODER_FRAME, suffix
+        assert np.allclose(by_av[:n], by_ffmpeg[:n], atol=1e-4), suffix
 
 
 def test_a_cut_mp4(others: dict[str, Path], decoder: str) -> None:

@@ -14,13 +14,35 @@ full scale is 1.0; floats are taken as they are and may overshoot (lossy decoder
                                                      \-> PyAV, else ffmpeg   (decoders.py)
     (array, sample_rate) ------------------------------> arrays.py
                                                           |
-                     stream.py: pick / mix, check, measure clipping, resample --> blocks [s]
+                     stream.py: pick / mix, check, measure clipping --> blocks [s]
+                                                          |
+                                               resampling.py (soxr)
 
 The base install reads wav (RIFF, RIFX, RF64, W64), flac, ogg (vorbis, opus), mp3, mp2, aiff, au,
 caf, NIST sphere, voc, ircam, avr, svx, paf and pvf; mp4, m4a, aac, amr, wma, webm, mkv and more
 need the ``formats`` extra or an ``ffmpeg`` on the PATH.
 """
 
-from groove.audio.stream import SAMPLE_RATE, AudioSource, AudioStream, open_audio, read_audio
+from groove.audio.probing import probe_audio
+from groove.audio.resampling import change_speed
+from groove.audio.soundfiles import through_opus
+from groove.audio.stream import (
+    SAMPLE_RATE,
+    AudioSource,
+    AudioStream,
+    open_audio,
+    read_audio,
+    read_span,
+)
 
-__all__ = ["SAMPLE_RATE", "AudioSource", "AudioStream", "open_audio", "read_audio"]
+__all__ = [
+    "SAMPLE_RATE",
+    "AudioSource",
+    "AudioStream",
+    "change_speed",
+    "open_audio",
+    "probe_audio",
+    "read_audio",
+    "read_span",
+    "through_opus",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from groove.audio.bytestream import Bytes, Shifted
 from groove.audio.containers import Container
 from groove.audio.reader import FLOAT, LOSSY, FullScale, pcm
-from groove.errors import InvalidSamples, UnreadableAudio
+from groove.errors import InvalidSamples, SettingsError, UnreadableAudio
 
 STEP_FRAMES = 4096  # one flac block: how exactly the end of a damaged file is found
 UNKNOWN_LENGTH = 1 << 40  # libsndfile gives 2^63 - 1 when a header does not say
+OPUS_LEAST, OPUS_MOST = 6_000, 256_000  # bits per second and channel
 _BAD_INFO = 24  # libsndfile's SFE_BAD_SF_INFO: the header's rate or channels are impossible
 
 _FULL_SCALE: dict[str, FullScale] = {
@@ -54,12 +56,29 @@ class SoundFileReader:
         self.sample_rate: int = self._file.samplerate
         self.n_channels: int = self._file.channels
         self.full_scale = _FULL_SCALE.get(coding, LOSSY)
+        self._n_skipped = 0
+        self.n_stated = self._file.frames if self._file.frames < UNKNOWN_LENGTH else 0
         # Lossy coders round their length up to frames, so it promises nothing.
         self._promised = self._file.frames if coding in _FULL_SCALE else UNKNOWN_LENGTH
 
+    def skip(self, n_frames: int) -> int:
+        """Before `blocks`: leave the first frames out, where that costs no decoding.
+
+        Returns:
+            How many were left out: 0 in lossy formats and where the length is not known.
+        """
+        n_frames = 0 if self._promised >= UNKNOWN_LENGTH else min(n_frames, self._promised)
+        if n_frames > 0:
+            try:
+                self._file.seek(n_frames)
+            except soundfile.SoundFileError as error:
+                raise self._damaged(self._held_frames(), error) from error
+        self._n_skipped = n_frames
+        return n_frames
+
     def blocks(self, n_frames: int) -> Iterator[NDArray[np.float32]]:
         """Consecutive blocks [s, C] of up to ``n_frames``."""
-        n_read = 0
+        n_read = self._n_skipped
         while True:
             try:
                 block: NDArray[np.float32] = self._read(self._file, n_frames)
@@ -71,6 +90,11 @@ class SoundFileReader:
             yield block
         if n_read < self._promised < UNKNOWN_LENGTH:
             raise self._damaged(n_read, None)
+
+    @property
+    def promised_frames(self) -> int | None:
+        """Frames that the header states; None where it says nothing dependable."""
+        return self._promised if self._promised < UNKNOWN_LENGTH else None
 
     def close(self) -> None:
         """Close libsndfile's side; the bytes belong to the caller."""
@@ -113,6 +137,32 @@ class SoundFileReader:
                 f" s, the file holds {held_s:.2f} s; copy or record it again"
             )
         return UnreadableAudio(f"damaged after {held_s:.2f} s ({_reason(error)})")
+
+
+def through_opus(
+    waveform: NDArray[np.float32], sample_rate: int, bits_per_s: int
+) -> NDArray[np.float32]:
+    """Encode a waveform [S] as Ogg Opus in memory and decode it again: [S], aligned.
+
+    libsndfile names no bit rate for Opus; its compression level c in [0, 1] sets the rate of one
+    channel to 256000 - 250000 c bits per second (ogg_opus.c), always at the encoder's highest
+    effort. The rate is a mean: what is really spent follows the sound.
+
+    Raises:
+        SettingsError: a rate outside 6000 to 256000 bits per second.
+    """
+    if not OPUS_LEAST <= bits_per_s <= OPUS_MOST:
+        raise SettingsError(
+            f"Opus at {bits_per_s} bits per second; wanted {OPUS_LEAST} to {OPUS_MOST}"
+        )
+    level = (OPUS_MOST - bits_per_s) / (OPUS_MOST - OPUS_LEAST)
+    file = io.BytesIO()
+    soundfile.write(
+        file, waveform, sample_rate, format="OGG", subtype="OPUS", compression_level=level
+    )
+    file.seek(0)
+    decoded: NDArray[np.float32] = soundfile.read(file, dtype="float32")[0]
+    return np.pad(decoded[: len(waveform)], (0, max(len(waveform) - len(decoded), 0)))
 
 
 def _reason(error: Exception | None) -> str:

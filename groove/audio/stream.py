@@ -1,8 +1,4 @@
-"""A recording as a stream of mono blocks at 16 kHz: pick or mix, check, measure, resample.
-
-Sources: soxr's HQ recipe (SoX Resampler library, 20 bits); its stream gives the same samples
-however the input is cut, which tests/test_audio.py holds.
-"""
+"""A recording as a stream of mono blocks at 16 kHz: pick or mix, check, measure, resample."""
 
 from __future__ import annotations
 
@@ -13,7 +9,6 @@ from types import TracebackType
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from groove.audio.arrays import ArrayReader
@@ -21,6 +16,7 @@ from groove.audio.bytestream import open_bytes, source_name
 from groove.audio.containers import recognise
 from groove.audio.decoders import open_decoder
 from groove.audio.reader import ClipMeter, Reader
+from groove.audio.resampling import StreamResampler
 from groove.audio.soundfiles import SoundFileReader
 from groove.errors import AudioError, EmptyAudio, InvalidSamples, SettingsError
 
@@ -28,6 +24,7 @@ SAMPLE_RATE = 16_000  # Hz; the rate of every waveform in Groove
 LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000  # Hz; below there is no voice left, above no converter
 LOUDEST = 32.0  # times full scale; beyond it floats hold integers that nobody divided
 BLOCK_S = 10.0
+LEAD_IN_S = 1  # read before a span at another rate, so that the resampler has settled
 MAX_BLOCK_VALUES = 1 << 21  # frames x channels at a time, for files with very many channels
 
 AudioSource: TypeAlias = (
@@ -93,6 +90,50 @@ def read_audio(source: AudioSource, *, channel: int | None = None) -> NDArray[np
         return np.concatenate(list(audio))
 
 
+def read_span(
+    source: AudioSource, start: int, n_samples: int, *, channel: int | None = None
+) -> NDArray[np.float32]:
+    """Read a part of a recording, decoding little more than that where the format can seek.
+
+    Lossless files (wav, flac, ...) are sought; lossy ones are decoded from their beginning, because
+    a decoder that starts in the middle gives other samples. At 16 kHz the result is the slice
+    ``read_audio(source)[start:start + n_samples]`` bit for bit; at other rates it agrees with it
+    within the resampler's rounding.
+
+    Args:
+        source: as for `open_audio`.
+        start: first sample, at 16 kHz.
+        n_samples: how many, at 16 kHz.
+        channel: as for `open_audio`.
+
+    Returns:
+        [s] float32 at 16 kHz with s <= ``n_samples``: shorter where the recording ends, empty
+        beyond its end.
+
+    Raises:
+        AudioError: as for `open_audio`, but damage outside of the span is not seen.
+        SettingsError: a negative start, or no samples wanted.
+    """
+    if start < 0 or n_samples < 1:
+        raise SettingsError(f"{n_samples} samples from {start}; wanted at least 1 from 0 or later")
+    block_s = min(max(n_samples / SAMPLE_RATE, 0.1), BLOCK_S)
+    with open_audio(source, channel=channel, block_s=block_s) as audio:
+        position = audio.skip_towards(start)
+        held: list[NDArray[np.float32]] = []
+        try:
+            for block in audio:
+                first, position = start - position, position + len(block)
+                if first < len(block):
+                    held.append(block[max(first, 0) : max(first, 0) + n_samples])
+                    n_samples -= len(held[-1])
+                if n_samples == 0:
+                    break
+        except EmptyAudio:  # sought beyond the end
+            if position == 0:
+                raise
+    return np.concatenate(held) if held else np.zeros(0, dtype=np.float32)
+
+
 class AudioStream:
     """An open recording: iterate over its mono float32 blocks [s] at 16 kHz, once.
 
@@ -132,6 +173,20 @@ class AudioStream:
         return self._n_frames / self._reader.sample_rate
 
     @property
+    def stated_seconds(self) -> float:
+        """Length by the header, before anything is read; 0.0 where it does not say.
+
+        Lossy formats round it up by some frames.
+        """
+        return getattr(self._reader, "n_stated", 0) / self._reader.sample_rate
+
+    @property
+    def promised_s(self) -> float | None:
+        """Seconds that the header states; None where it says nothing dependable (mp3, ogg)."""
+        n_frames: int | None = getattr(self._reader, "promised_frames", None)
+        return None if n_frames is None else n_frames / self._reader.sample_rate
+
+    @property
     def clipped_fraction(self) -> float:
         """Share of clipped samples so far, in [0, 1].
 
@@ -162,8 +217,27 @@ class AudioStream:
         self._blocks.close()
         self._closers.close()
 
+    def skip_towards(self, start: int) -> int:
+        """Before the first block: go to sample ``start`` (at 16 kHz) or some way before it.
+
+        Returns:
+            The sample at 16 kHz with which the next block begins; 0 where the format cannot seek.
+        """
+        if not isinstance(self._reader, SoundFileReader):
+            return 0
+        rate = self._reader.sample_rate
+        if rate == SAMPLE_RATE:
+            wanted, per_frame = start, 1.0
+        else:  # whole seconds: there both rates have a sample at the same time
+            wanted = max(start // SAMPLE_RATE - LEAD_IN_S, 0) * rate
+            per_frame = SAMPLE_RATE / rate
+        try:
+            return round(per_frame * self._reader.skip(wanted))
+        except AudioError as error:
+            raise _named(error, self.name) from error
+
     def _flow(self, n_frames: int) -> Generator[NDArray[np.float32], None, None]:
-        resampler = _Resampler(self._reader.sample_rate)
+        resampler = StreamResampler(self._reader.sample_rate, SAMPLE_RATE)
         n_samples = 0
         try:
             for block in self._reader.blocks(n_frames):  # [s, C]
@@ -200,24 +274,6 @@ class AudioStream:
         what = "NaN" if np.isnan(block[first]).any() else "an infinite sample"
         at_s = (self._n_frames + first) / self._reader.sample_rate
         raise InvalidSamples(f"{what} at {at_s:.3f} s; wanted finite samples")
-
-
-class _Resampler:
-    """Mono samples at any rate -> 16 kHz; at 16 kHz it hands them through."""
-
-    def __init__(self, sample_rate: int) -> None:
-        self._stream: Any = None
-        if sample_rate != SAMPLE_RATE:
-            self._stream = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32", "HQ")
-
-    def push(self, mono: NDArray[np.float32], last: bool = False) -> NDArray[np.float32]:
-        if self._stream is None:
-            return mono
-        out: NDArray[np.float32] = self._stream.resample_chunk(mono, last=last)
-        return out
-
-    def flush(self) -> NDArray[np.float32]:
-        return self.push(np.zeros(0, dtype=np.float32), last=True)
 
 
 def _mean(block: NDArray[np.float32]) -> NDArray[np.float32]:

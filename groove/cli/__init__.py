@@ -7,10 +7,21 @@ every error, with one line on standard error; ``--debug`` anywhere shows the tra
 from __future__ import annotations
 
 import sys
+import traceback
 
 import click
 
-from groove.cli import bench, compare, embed, export, golden, importing, models
+from groove.cli import (
+    bench,
+    compare,
+    embed,
+    export,
+    golden,
+    importing,
+    models,
+    prepare,
+    train,
+)
 from groove.errors import GrooveError
 from groove.version import VERSION
 
@@ -28,6 +39,8 @@ def app(debug: bool) -> None:
 for command in (
     compare.command,
     embed.command,
+    prepare.group,
+    train.command,
     export.command,
     golden.command,
     importing.command,
@@ -41,12 +54,21 @@ def main() -> None:
     """Run the command and turn errors into one line and exit status 2."""
     debug = "--debug" in sys.argv
     try:
-        app([a for a in sys.argv[1:] if a != "--debug"], prog_name="groove")
+        app([a for a in sys.argv[1:] if a != "--debug"], prog_name="groove", standalone_mode=False)
+    except click.exceptions.Exit as asked:
+        sys.exit(asked.exit_code)
+    except click.ClickException as error:  # a wrong option: click's own words, status 2
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:  # Ctrl-C, not click's status 1, which would mean "different voices"
+        click.echo("groove: interrupted", err=True)
+        sys.exit(130)
     except (GrooveError, OSError) as error:
-        if debug:
-            raise
         if isinstance(error, BrokenPipeError):  # the reader of a pipe has left
             sys.stderr.close()
             sys.exit(141)
-        click.echo(f"groove: {error}", err=True)
+        click.echo(traceback.format_exc() if debug else f"groove: {error}", err=True)
+        sys.exit(2)
+    except Exception:  # a fault of ours: Python's own status, 1, would mean "different voices"
+        click.echo(traceback.format_exc(), err=True)
         sys.exit(2)

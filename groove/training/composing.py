@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from groove.errors import MissingExtra, SettingsError
+from groove.training.checkpoint import load
 from groove.training.config import TrainConfig
 from groove.training.typed import from_mapping
 
@@ -30,7 +31,8 @@ def compose(
 
     Args:
         name: "train", "finetune", "distill", or a file of one's own.
-        overrides: ``key=value`` in Hydra's grammar.
+        overrides: ``key=value`` in Hydra's grammar. With ``resume=true`` all other settings are
+            those of the run that goes on.
         folder: where the files lie; None looks in ``configs`` here, then beside the package. With
             neither there "train" is the schema's own defaults.
 
@@ -43,7 +45,22 @@ def compose(
     found = _folder(name, folder)
     # "++" sets a key whether or not the file has it; `from_mapping` then knows whether it exists.
     forced = [text if text[0] in "+~" else f"++{text}" for text in overrides]
-    return from_mapping(TrainConfig, _hydra(found, name, forced))
+    config = from_mapping(TrainConfig, _hydra(found, name, forced))
+    last = Path(config.train.out_dir) / "last.pt"
+    if not (config.resume and last.is_file()):
+        return config
+    # A run goes on with the settings that it was started with; what is given here changes them.
+    given = _hydra(None, name, forced)
+    return from_mapping(TrainConfig, _merged(load(last).config, given))
+
+
+def _merged(values: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in given.items():
+        inner = merged.get(key)
+        both = isinstance(inner, dict) and isinstance(value, dict)
+        merged[key] = _merged(inner, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 def _folder(name: str, folder: str | os.PathLike[str] | None) -> Path | None:

@@ -2,9 +2,9 @@
 
 Two floors of names. Under ``train`` stand the everyday settings, as the seed wrote them on its
 command line (``train.epochs=100 train.lr=5e-4 train.emb_dim=256``); under ``data``, ``augment``,
-``model``, ``head``, ``optimizer``, ``schedule``, ``validate`` and ``distill`` what is changed less
-often. No value stands in both. The defaults are the recommended ones for a GPU with 6 GB;
-configs/train.yaml lists the same for people to read, and a test holds the two together.
+``mask``, ``model``, ``head``, ``optimizer``, ``schedule``, ``validate`` and ``distill`` what is
+changed less often. No value stands in both. The defaults are the recommended ones for a GPU with
+6 GB; configs/train.yaml lists the same for people to read, and a test holds the two together.
 
 Crop lengths are in frames; shares are of the whole run, so that a longer run stretches with them.
 """
@@ -16,6 +16,7 @@ from typing import Literal
 
 from groove.errors import SettingsError
 from groove.fbank import FbankConfig
+from groove.training.augment import AugmentConfig
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class DataConfig:
     val: str = "processed/cn_celeb2/val.jsonl"
     unlabelled: str = ""  # a manifest whose speakers are not known; for distillation
     source: Literal["files", "packed", "fbank"] = "files"
-    packed: str = ""  # folder of the packed waveforms; empty: beside the manifest
+    packed: str = ""  # the file of packed samples; empty: beside the manifest, as train.i16
     sampler: Literal["pk", "shuffled"] = "pk"
     batch_size: int = 0  # of the shuffled sampler; 0: p * k
     speeds: tuple[float, ...] = (1.0, 0.9, 1.1)  # each speed makes speakers of its own
@@ -44,12 +45,28 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class MaskConfig:
+    """SpecAugment: bands and stretches of the frames are hidden (groove/training/masking.py)."""
+
+    probability: float = 0.0  # of a crop
+    n_freq_masks: int = 1
+    most_bins: int = 8
+    n_time_masks: int = 1
+    most_frames: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        _within("mask", self, probability=(0, 1), n_freq_masks=(0, 20), n_time_masks=(0, 20))
+        _within("mask", self, most_bins=(0, 256), most_frames=(0, 6000))
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Which network, on which frames. Its size stands under ``train``: channels and emb_dim."""
 
     name: Literal["ecapa", "campplus"] = "ecapa"
     n_mels: int = 80
-    window: Literal["hamming", "povey", "hann"] = "hamming"
+    window: Literal["povey", "hamming", "hann"] = "povey"  # WeSpeaker: hamming
     min_rms: float = 0.0  # raise quieter waveforms to this level first
 
     def __post_init__(self) -> None:
@@ -140,6 +157,7 @@ class RunConfig:
     log_every: int = 20  # steps between lines of the log
     average: int = 0  # at the end, also the mean of the last n epochs' weights
     tensorboard: bool = True
+    curves: bool = True  # draw curves.png after every epoch; needs matplotlib
     memory_cap_gb: float = 0.0  # refuse to use more of the GPU than this; 0: all of it
 
     def __post_init__(self) -> None:
@@ -199,12 +217,19 @@ class DistillConfig:
         return self.aam if self.teacher else 1.0
 
 
+def _rooms() -> AugmentConfig:
+    """What needs no folder: simulated rooms. Noise is better still, where one has some."""
+    return AugmentConfig(reverb_probability=0.3)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """The whole tree."""
 
     train: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=_rooms)
+    mask: MaskConfig = field(default_factory=MaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -230,6 +255,27 @@ class TrainConfig:
             )
         if self.data.unlabelled and not self.distill.teacher:
             raise SettingsError("data.unlabelled: needs a teacher; give distill.teacher")
+        if self.data.unlabelled and self.data.sampler == "pk":
+            raise SettingsError(
+                "data.unlabelled: voices without names cannot be put into batches by speaker; set "
+                "data.sampler=shuffled"
+            )
+        if self.data.source == "fbank":
+            self._require_stored_frames_suffice()
+
+    def _require_stored_frames_suffice(self) -> None:
+        """Stored frames stand for the clean sound at its own speed, and nothing else."""
+        if len(self.data.speeds) > 1:
+            raise SettingsError("data.source=fbank: no other speeds; set data.speeds=[1.0]")
+        if not self.augment.is_off:
+            raise SettingsError(
+                "data.source=fbank: stored features rule out augmenting the sound; set "
+                "augment.reverb_probability=0 and the like, or data.source=files"
+            )
+        if self.distill.teacher and self.distill.target == "crop":
+            raise SettingsError(
+                "data.source=fbank: a teacher hears sound; set distill.target=utterance"
+            )
 
     @property
     def batch_size(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -24,7 +24,7 @@ def from_mapping(tree: type[Tree], values: Mapping[str, Any]) -> Tree:
     Raises:
         SettingsError: an unknown key, a value of another type, or one that a class refuses.
     """
-    built: Tree = _build(tree, values, "", list(keys(tree)))
+    built: Tree = _build(tree(), values, "", list(keys(tree)))
     return built
 
 
@@ -61,10 +61,11 @@ def nearest(key: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else "see configs/train.yaml for all of them"
 
 
-def _build(tree: type[Any], values: Any, where: str, known: Sequence[str]) -> Any:
+def _build(tree: Any, values: Any, where: str, known: Sequence[str]) -> Any:
+    """``tree``, an instance that holds the defaults, with ``values`` put in."""
     if not isinstance(values, Mapping):
         raise SettingsError(f"{where}: got {values!r}; wanted settings below {where}")
-    hints = get_type_hints(tree)
+    hints = get_type_hints(type(tree))
     prefix = f"{where}." if where else ""
     for key in values:
         if key not in hints:
@@ -73,10 +74,10 @@ def _build(tree: type[Any], values: Any, where: str, known: Sequence[str]) -> An
     for name, value in values.items():
         hint, dotted = hints[name], f"{prefix}{name}"
         if is_dataclass(hint):
-            given[name] = _build(hint, value, dotted, known)  # type: ignore[arg-type]
+            given[name] = _build(getattr(tree, name), value, dotted, known)
         else:
             given[name] = _value(hint, value, dotted)
-    return tree(**given)
+    return replace(tree, **given)
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-
 from groove.audio import read_audio
 from groove.encoder import OnnxEncoder
 from groove.training.export import export_onnx

@@ -1,4 +1,4 @@
-"""Make tests/data/model/tiny.onnx: a real model file, small enough to keep, that knows no voice.
+"""Make tiny.onnx and tiny_features.onnx: real model files, small, that know no voice.
 
     python -m tests.data.model.make_tiny_model        # needs the train extra
 
@@ -9,6 +9,7 @@ end alone weighs 0.9 MB. Run it again when the model file's format changes, and 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
 from tests.seeded import fill
 
 TINY_MODEL = Path(__file__).with_name("tiny.onnx")
+TINY_FEATURES_MODEL = Path(__file__).with_name("tiny_features.onnx")  # takes frames
 FBANK = FbankConfig(n_mels=24, frame_length_ms=8.0, frame_shift_ms=8.0)
 # With this seed the two recordings of one example voice pass the threshold and the other does not.
 CHANNELS, EMBEDDING_SIZE, SEED = 8, 16, 131
@@ -93,3 +95,4 @@ def tiny_card() -> ModelCard:
 
 if __name__ == "__main__":
     export_onnx(tiny_module(), tiny_card(), TINY_MODEL)
+    export_onnx(tiny_module(), replace(tiny_card(), input="fbank"), TINY_FEATURES_MODEL)

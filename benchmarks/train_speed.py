@@ -1,0 +1,160 @@
+"""How fast a training step is here, and how much memory its activations take.
+
+    python -m benchmarks.train_speed speed --crops 32 --steps 5
+    python -m benchmarks.train_speed memory --crops 128
+
+`speed` times whole steps (front end, forward, backward, AdamW) on random sound, without a loader,
+for C 128 and C 512 in fp32 and bf16 (and fp16 on a GPU). `memory` runs one forward pass of the
+recommended configuration and adds up what autograd keeps for backward, each storage once; weights,
+gradients and AdamW's two moments are counted beside it. On a GPU it also runs whole steps under a
+ceiling of 5.5 GB and reports the allocator's peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from groove.fbank import FbankConfig
+from groove.training import ddp, precision
+from groove.training.heads import AamSoftmax
+from groove.training.material import samples_of
+from groove.training.meter import peak_flops, peak_memory_bytes, training_flops
+from groove.training.networks import Network, build_encoder
+from groove.training.objective import Objective, Weights
+from groove.training.optimizers import make_optimizer
+
+CLASSES = 3 * 2_793  # CN-Celeb's speakers at three speeds
+RECOMMENDED = (512, 256)  # channels, emb_dim
+
+
+class Setting:
+    """A network with everything that a step needs."""
+
+    def __init__(
+        self, channels: int, size: int, crops: int, frames: int, numbers: str, compiled: bool
+    ) -> None:
+        self.device = ddp.choose_device("auto")
+        self.encoder = build_encoder(Network("ecapa", size, channels), FbankConfig())
+        head = AamSoftmax(size, CLASSES)
+        self.model = Objective(self.encoder, head, weights=Weights()).to(self.device)
+        self.encoder.to(self.device)
+        self.numbers = numbers
+        self.scaler = precision.grad_scaler(numbers, self.device)
+        fused = self.device.type == "cuda"
+        self.optimizer = make_optimizer(
+            self.model, "adamw", lr=1e-3, weight_decay=1e-4, momentum=0.9, fused=fused
+        )
+        n_samples = samples_of(FbankConfig(), frames)
+        self.waveform = 0.1 * torch.randn(crops, n_samples, device=self.device)
+        self.label = torch.randint(CLASSES, (crops,), device=self.device)
+        if compiled:
+            self.model.backbone.compile()
+
+    def forward(self) -> Tensor:
+        """Waveforms to the loss."""
+        with torch.no_grad():
+            frames = self.encoder.front_end(self.waveform)
+        n = float(len(self.label))
+        with precision.autocast(self.numbers, self.device):
+            loss: Tensor = self.model(frames, self.label, None, 0.2, n, n)[0]
+        return loss
+
+    def step(self) -> None:
+        """Forward, backward, update."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(self.forward()).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+
+def speed(crops: int, frames: int, steps: int, compiled: bool) -> list[dict[str, Any]]:
+    rows = []
+    device = ddp.choose_device("auto")
+    for channels in (128, 512):
+        for numbers in ("fp32", "bf16", "fp16") if device.type == "cuda" else ("fp32", "bf16"):
+            setting = Setting(channels, 192, crops, frames, numbers, compiled)
+            for _ in range(2):
+                setting.step()
+            _wait(setting.device)
+            started = time.perf_counter()
+            for _ in range(steps):
+                setting.step()
+            _wait(setting.device)
+            rate = steps * crops / (time.perf_counter() - started)
+            one = torch.zeros(1, frames, 80, device=device)
+            flops = rate * training_flops(setting.model.backbone, one)
+            row = {"channels": channels, "precision": numbers, "crops_per_s": round(rate, 1)}
+            row |= {"compiled": compiled, "tflops": round(flops / 1e12, 3)}
+            peak = peak_flops(device)
+            rows.append(row | ({"mfu": round(flops / peak, 3)} if peak else {}))
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def memory(crops: int, frames: int) -> None:
+    for numbers in ("fp32", "bf16") if not torch.cuda.is_available() else ("fp32", "bf16", "fp16"):
+        setting = Setting(*RECOMMENDED, crops, frames, numbers, False)
+        own = {weight.untyped_storage().data_ptr() for weight in setting.model.parameters()}
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor, own: set[int] = own, kept: dict[int, int] = kept) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = setting.forward()
+        n_weights = sum(weight.numel() for weight in setting.model.parameters())
+        row = {"precision": numbers, "crops": crops, "frames": frames}
+        row["activations_gb"] = round(sum(kept.values()) / 1e9, 3)
+        row["weights_gradients_moments_gb"] = round(16 * n_weights / 1e9, 3)
+        del loss
+        if setting.device.type == "cuda":
+            row["peak_of_steps_gb"] = _peak_of_steps(setting)
+        print(json.dumps(row), flush=True)
+
+
+def _peak_of_steps(setting: Setting) -> float:
+    """Five whole steps with the allocator capped at 5.5 GB, as on a 6 GB card."""
+    total = torch.cuda.get_device_properties(setting.device).total_memory
+    torch.cuda.set_per_process_memory_fraction(5.5e9 / total, setting.device)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    for _ in range(5):
+        setting.step()
+    _wait(setting.device)
+    return round(peak_memory_bytes(setting.device) / 1e9, 3)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("speed", "memory"))
+    parser.add_argument("--crops", type=int, default=32)
+    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--compile", action="store_true")
+    given = parser.parse_args()
+    device = ddp.choose_device("auto")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
+    print(json.dumps({"device": name, "threads": torch.get_num_threads()}), flush=True)
+    if given.what == "speed":
+        speed(given.crops, given.frames, given.steps, given.compile)
+    else:
+        memory(given.crops, given.frames)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""groove prepare: a corpus on disk -> the lists that training and evaluation read."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from groove.cli import options
+from groove.errors import MissingExtra, SettingsError
+
+if TYPE_CHECKING:
+    from groove.corpora.files import Corpus
+    from groove.preparation import Plan
+    from groove.preparation.report import Stored
+
+FEATURES = ("val", "all", "none")
+
+
+@click.group("prepare")
+def group() -> None:
+    """Prepare a corpus for training: lists, split, stored features.
+
+    Kill it whenever you like; the same command goes on from there.
+    """
+
+
+def _shared(join_s: float) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options that every corpus has."""
+    out = click.Path(path_type=Path)
+    found = [
+        click.option("--out", required=True, type=out, help="Folder of the lists; made if needed."),
+        click.option(
+            "--features",
+            type=click.Choice(FEATURES),
+            default="val",
+            show_default=True,
+            help="Whose features to store in fbank_pt/.",
+        ),
+        click.option(
+            "--val-speakers", type=int, help="Validation speakers.  [default: 1 in 20, 2 to 100]"
+        ),
+        click.option(
+            "--val-utterances",
+            type=int,
+            default=4,
+            show_default=True,
+            help="A validation speaker has at least so many.",
+        ),
+        click.option(
+            "--seed",
+            type=int,
+            default=0,
+            show_default=True,
+            help="Chooses the validation speakers.",
+        ),
+        click.option(
+            "--join-s",
+            type=float,
+            default=join_s,
+            show_default=True,
+            help="Join shorter training utterances to this many seconds; 0: never.",
+        ),
+        click.option(
+            "--min-s",
+            type=float,
+            default=0.5,
+            show_default=True,
+            help="Drop what is shorter, once joined.",
+        ),
+        click.option(
+            "--verify/--no-verify",
+            default=True,
+            show_default=True,
+            help="Decode every file to its end, or read headers and ends alone.",
+        ),
+        click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: cores]"),
+        options.as_json,
+    ]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(found):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@group.command("cnceleb")
+@click.option(
+    "--root", required=True, type=click.Path(path_type=Path), help="The folder CN-Celeb_flac."
+)
+@click.option("--root2", type=click.Path(path_type=Path), help="The folder CN-Celeb2_flac.")
+@click.option(
+    "--archives",
+    type=click.Path(path_type=Path),
+    help="Check the MD5 of the archives in this folder as well.",
+)
+@_shared(join_s=5.0)
+def cnceleb(
+    root: Path, root2: Path | None, archives: Path | None, out: Path, **settings: Any
+) -> None:
+    """Prepare CN-Celeb 1 and 2; the 200 evaluation speakers are kept out by the corpus's lists.
+
+    Without --root2 it is CN-Celeb1 alone.
+
+    Example:  groove prepare cnceleb --root CN-Celeb_flac --out processed/cn_celeb1
+    """
+    from groove.corpora.cnceleb import read_cnceleb
+
+    _check(settings["features"])
+    corpus = read_cnceleb(root, root2)
+    if archives is not None:
+        corpus = replace(corpus, warnings=(*corpus.warnings, *_check_archives(archives)))
+    _prepare(corpus, out, **settings)
+
+
+@group.command("folder")
+@click.option(
+    "--root", required=True, type=click.Path(path_type=Path), help="It holds a folder per speaker."
+)
+@click.option(
+    "--speaker-depth",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How deep below it the speakers' folders lie.",
+)
+@_shared(join_s=0.0)
+def folder(root: Path, speaker_depth: int, out: Path, **settings: Any) -> None:
+    """Prepare any folder of speaker/utterance audio: VoxCeleb, AISHELL, your own.
+
+    Example:  groove prepare folder --root recordings --out processed/recordings
+    """
+    from groove.corpora.folder import read_folder
+
+    _check(settings["features"])
+    if out.resolve().is_relative_to(root.resolve()):
+        raise SettingsError(f"--out {out} lies inside --root {root}; choose a folder beside it")
+    _prepare(read_folder(root, speaker_depth=speaker_depth), out, **settings)
+
+
+def _check_archives(folder: Path) -> list[str]:
+    from groove.corpora.archives import check_archives, find_archives
+
+    found = find_archives(folder)
+    n_bytes = sum(path.stat().st_size for paths in found.values() for path in paths)
+    with _bar("checking archives", n_bytes) as advance:
+        return check_archives(found, advance)
+
+
+def _check(features: str) -> None:
+    if features != "none" and importlib.util.find_spec("torch") is None:
+        raise MissingExtra(
+            "storing features", "train", "or leave them out with --features none; torch writes them"
+        )
+
+
+def _prepare(
+    corpus: Corpus,
+    out: Path,
+    *,
+    features: str,
+    workers: int | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Listen, decide, store, write the lists, tell."""
+    from groove.preparation import Options, plan_corpus, report_of, write_lists_of
+
+    started = time.monotonic()
+    workers = workers or os.cpu_count() or 1
+    click.echo(f"{corpus.name}: {len(corpus.files):,} files to prepare", err=True)
+    plan = plan_corpus(corpus, out, Options(**settings), workers=workers, progress=_bar)
+    plan, stored = _store(plan, out, features, workers)
+    click.echo("writing the lists", err=True)
+    report = report_of(plan, stored)
+    write_lists_of(plan, report, out)
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+        return
+    click.echo(report.text())
+    click.echo(
+        f"{out}, in {time.monotonic() - started:.0f} s ({plan.n_known:,} files known before)"
+    )
+
+
+def _store(plan: Plan, out: Path, features: str, workers: int) -> tuple[Plan, Stored | None]:
+    """Store what was asked for; the plan comes back without what could not be stored."""
+    if features == "none":
+        return plan, None
+    from groove.fbank import FbankConfig
+    from groove.preparation.report import Stored, size_text
+    from groove.training.storing import refuse_too_large, store_features
+
+    config = FbankConfig()
+    groups = plan.val if features == "val" else [*plan.val, *plan.train]
+    n_bytes = refuse_too_large(plan.utterances(groups), config, out)
+    click.echo(
+        f"features of {len(groups):,} utterances: {size_text(n_bytes)} in {out}/fbank_pt", err=True
+    )
+    done = store_features(
+        plan.utterances(groups), len(groups), config, out, workers=workers, progress=_bar
+    )
+    n_stored = done.n_made + done.n_known
+    return plan.without(done.failed), Stored(features, n_stored, n_bytes, config.hash)
+
+
+@contextmanager
+def _bar(label: str, length: int) -> Iterator[Callable[[int], None]]:
+    with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True) as bar:
+        yield bar.update

@@ -1,0 +1,229 @@
+"""What a run reads: utterances with their classes, where their sound comes from, and the batches.
+
+Speakers are numbered in the order of their ids. With several speeds a class is speaker + number of
+speakers x speed, so the first rows of the classifier are the speakers as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groove.audio import change_speed
+from groove.errors import ManifestError, SettingsError, TrainingError
+from groove.fbank import FbankConfig
+from groove.manifest import Utterance, read_manifest
+from groove.training import ddp
+from groove.training.augment import open_augmenter
+from groove.training.config import DataConfig, TrainConfig
+from groove.training.dataset import CropDataset, FrameDataset, StoredFrames
+from groove.training.packing import PackedSource, pack
+from groove.training.sampler import PKSampler, Sampler, ShuffledSampler
+from groove.training.validation import Validator
+from groove.training.waveforms import CachedSource, FileSource, WaveformSource
+
+VALIDATION_CACHE = 1 << 30  # bytes of decoded validation audio that are kept between epochs
+Progress = Callable[[int, int], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that is read while training."""
+
+    utterances: Sequence[Utterance]
+    speakers: list[str]  # by index
+    labels: list[int]  # of each utterance; -1 unlabelled
+    source: WaveformSource
+    dataset: CropDataset | FrameDataset
+    sampler: Sampler
+    speeds: tuple[float, ...]
+
+    @property
+    def n_classes(self) -> int:
+        """Speakers times speeds."""
+        return len(self.speakers) * len(self.speeds)
+
+    @property
+    def has_unlabelled(self) -> bool:
+        """Whether batches may differ in how many rows have a speaker."""
+        return -1 in self.labels
+
+    def whole(self, utterance: int, speed: int) -> NDArray[np.float32]:
+        """A whole utterance [S] at a speed, clean."""
+        seconds = self.source.seconds(utterance)
+        return change_speed(self.source.read(utterance, 0.0, seconds + 1), self.speeds[speed])
+
+    def summary(self) -> dict[str, float | int]:
+        """Counts, for the log."""
+        hours = sum(utterance.seconds for utterance in self.utterances) / 3600
+        n_unlabelled = self.labels.count(-1)
+        return {
+            "speakers": len(self.speakers),
+            "utterances": len(self.utterances),
+            "unlabelled": n_unlabelled,
+            "hours": round(hours, 2),
+            "batches_per_epoch": self.sampler.n_batches,
+        }
+
+
+def open_material(
+    config: TrainConfig,
+    fbank: FbankConfig,
+    place: ddp.Place,
+    *,
+    keep_clean: bool,
+    say: Say,
+    progress: Progress | None = None,
+) -> Material:
+    """Read the lists, open (or pack) the sound, and lay out the batches.
+
+    Args:
+        config: the settings.
+        fbank: the network's front end: it says how many samples a crop has.
+        place: this process; the first one packs, the others wait.
+        keep_clean: whether batches also hold the crops before augmentation.
+        say: takes lines for whoever watches.
+        progress: of packing.
+
+    Raises:
+        ManifestError: a list that is missing or malformed.
+        SettingsError: what the samplers or the augmenter refuse.
+    """
+    data = config.data
+    named = read_manifest(data.train)
+    nameless = read_manifest(data.unlabelled) if data.unlabelled else []
+    utterances = [*named, *nameless]
+    if len({utterance.utterance_id for utterance in utterances}) < len(utterances):
+        raise ManifestError(
+            f"{data.train} and {data.unlabelled} share an utterance_id; ids must be unique"
+        )
+    speakers = sorted({utterance.speaker_id for utterance in named})
+    index = {speaker: i for i, speaker in enumerate(speakers)}
+    labels = [index[utterance.speaker_id] for utterance in named] + [-1] * len(nameless)
+    if len(speakers) < 2 and config.distill.aam_weight:
+        raise SettingsError(
+            f"{data.train}: {len(speakers)} speaker; training tells speakers apart and needs at "
+            "least two"
+        )
+    if data.source == "fbank":
+        dataset, source = _stored(config, fbank, utterances, labels), FileSource(utterances)
+        return Material(
+            utterances, speakers, labels, source, dataset, _sampler(config, labels), data.speeds
+        )
+    opened = _open_source(data, utterances, place, say, progress)
+    crops = CropDataset(
+        utterances,
+        opened,
+        crop_samples=samples_of(fbank, config.train.crop_frames),
+        speeds=data.speeds,
+        augmenter=open_augmenter(config.augment),
+        keep_clean=keep_clean,
+        labels=labels,
+    )
+    return Material(
+        utterances, speakers, labels, opened, crops, _sampler(config, labels), data.speeds
+    )
+
+
+def open_validator(config: TrainConfig, fbank: FbankConfig, speakers: Sequence[str]) -> Validator:
+    """The fixed trials of ``data.val``.
+
+    Raises:
+        ManifestError: a list that is missing or malformed.
+        SettingsError: speakers that are trained on, or no trials.
+    """
+    utterances = read_manifest(config.data.val)
+    shared = sorted({utterance.speaker_id for utterance in utterances} & set(speakers))
+    if shared:
+        raise SettingsError(
+            f"{config.data.val}: {len(shared)} of its speakers are trained on (such as "
+            f"{shared[0]}), so its EER would say nothing; prepare disjoint lists"
+        )
+    return Validator(
+        utterances,
+        CachedSource(FileSource(utterances), len(utterances), VALIDATION_CACHE),
+        crop_samples=samples_of(fbank, config.train.crop_frames_val),
+        num_crops=config.train.num_crops,
+        n_target=config.validate.n_target,
+        n_nontarget=config.validate.n_nontarget,
+        seed=config.validate.seed,
+        threads=max(1, min(8, os.cpu_count() or 1)),
+    )
+
+
+def samples_of(fbank: FbankConfig, n_frames: int) -> int:
+    """Samples that give so many frames."""
+    return fbank.frame_length + (n_frames - 1) * fbank.frame_shift
+
+
+def n_workers(workers: int) -> int:
+    """Processes that read, for each process that trains; -1: the cores that are left."""
+    if workers >= 0:
+        return workers
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, (os.cpu_count() or 1) // here - 1)
+
+
+def _sampler(config: TrainConfig, labels: Sequence[int]) -> Sampler:
+    n_speeds, seed = len(config.data.speeds), config.train.seed
+    if config.data.sampler == "pk":
+        run = config.train
+        return PKSampler(labels, p=run.p, k=run.k, n_speeds=n_speeds, seed=seed)
+    return ShuffledSampler(labels, batch_size=config.batch_size, n_speeds=n_speeds, seed=seed)
+
+
+def _open_source(
+    data: DataConfig,
+    utterances: Sequence[Utterance],
+    place: ddp.Place,
+    say: Say,
+    progress: Progress | None,
+) -> WaveformSource:
+    if data.source == "files":
+        return CachedSource(FileSource(utterances), len(utterances))
+    path = Path(data.packed or Path(data.train).with_suffix(".i16"))
+    if place.is_first:
+        try:
+            failed = pack(utterances, path, workers=os.cpu_count() or 1, progress=progress)
+        except OSError as error:
+            raise TrainingError(
+                f"{path}: cannot be packed ({error.strerror or error}); what is packed is kept: "
+                "free space and start again, or set data.source=files"
+            ) from error
+        for utterance_id, reason in failed[:3]:
+            say(f"{utterance_id}: left out of {path.name}: {reason}")
+    ddp.wait(place)
+    return PackedSource(path, utterances)
+
+
+def _stored(
+    config: TrainConfig,
+    fbank: FbankConfig,
+    utterances: Sequence[Utterance],
+    labels: Sequence[int],
+) -> FrameDataset:
+    from groove.preparation.lists import feature_path
+    from groove.training.stored import read_features
+
+    if config.data.unlabelled:
+        raise SettingsError("data.unlabelled: has no stored features; set data.source=files")
+    folder = Path(config.data.train).parent
+    paths = [folder / feature_path(utterance) for utterance in utterances]
+    if not paths[0].is_file():
+        raise ManifestError(
+            f"{paths[0]}: no stored features; prepare with --features all, or set data.source=files"
+        )
+    return FrameDataset(
+        utterances,
+        StoredFrames(paths, partial(read_features, config=fbank)),
+        crop_frames=config.train.crop_frames,
+        subtract_mean=fbank.subtract_mean,
+        labels=labels,
+    )

@@ -1,0 +1,278 @@
+"""What a run is made of, put together in order; and its whole state, written to a checkpoint."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from groove.encoder import Encoder
+from groove.errors import SettingsError, TrainingError
+from groove.manifest import write_lines
+from groove.training import ddp, precision
+from groove.training.checkpoint import Checkpoint, rng_states, save, set_rng_states
+from groove.training.config import TrainConfig
+from groove.training.distill import Teacher
+from groove.training.loader import close
+from groove.training.material import Material, open_material, open_validator
+from groove.training.meter import Meter, training_flops
+from groove.training.objective import PARTS, Objective, Weights
+from groove.training.optimizers import make_optimizer
+from groove.training.runlog import RunLog
+from groove.training.student import (
+    Student,
+    effective,
+    make_head,
+    n_weights,
+    open_student,
+    resume_point,
+)
+from groove.training.targets import target_key, utterance_targets
+from groove.training.typed import plain
+from groove.training.validation import Validator
+
+SHOWN = (*PARTS[:-1], "accuracy", "grad_norm")
+
+
+@dataclass
+class Progress:
+    """Where a run stands: the next batch, and the sums of the log line in the making."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best_eer: float = math.inf
+    n_summed: int = 0
+    sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SHOWN, 0.0))
+
+
+@dataclass
+class Run:
+    """The parts of a run."""
+
+    config: TrainConfig
+    place: ddp.Place
+    log: RunLog
+    progress: Progress
+    student: Student
+    material: Material
+    validator: Validator | None
+    listener: Teacher | None  # hears crops
+    targets: Tensor | None  # [speeds, utterances, D] of whole utterances, on the CPU
+    objective: Objective
+    model: nn.Module  # the objective, as forward must be called
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    precision: str
+    meter: Meter
+    n_steps: int
+
+    @property
+    def out(self) -> Path:
+        """The run's folder."""
+        return Path(self.config.train.out_dir)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of a batch in this process."""
+        return self.config.batch_size // self.place.world_size
+
+    def keep(self, path: Path) -> None:
+        """Write the whole state; the first process alone does.
+
+        Raises:
+            TrainingError: it cannot be written; what was there stays.
+        """
+        if not self.place.is_first:
+            return
+        objective, student = self.objective, self.student
+        state = Checkpoint(
+            card=student.card,
+            network=student.network,
+            model=objective.backbone.state_dict(),
+            head={} if objective.head is None else objective.head.state_dict(),
+            projection={} if objective.projection is None else objective.projection.state_dict(),
+            speakers=self.material.speakers,
+            config=plain(self.config),
+            optimizer=self.optimizer.state_dict(),
+            scaler=self.scaler.state_dict(),
+            progress=asdict(self.progress),
+            rng=rng_states(),
+        )
+        save(state, path)
+
+
+def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> Run:
+    """Put a run together: new, or where its last checkpoint stopped.
+
+    Args:
+        config: the settings.
+        teacher: an open encoder, or None.
+        stack: takes what must be closed at the end.
+
+    Raises:
+        GrooveError: settings, lists or files that cannot be used.
+    """
+    if bool(config.distill.teacher) != (teacher is not None):
+        raise SettingsError("distill.teacher and the teacher that is handed over go together")
+    run, out = config.train, Path(config.train.out_dir)
+    place = stack.enter_context(ddp.joined(run.device))
+    _set_up(place, run.memory_cap_gb)
+    saved = resume_point(config, out / "last.pt")
+    progress = Progress(**saved.progress) if saved else Progress()
+    torch.manual_seed(run.seed)
+    student = open_student(config, saved)
+    config = effective(config, student)
+    from_utterances = teacher is not None and config.distill.target == "utterance"
+    log = RunLog(out, is_first=place.is_first, tensorboard=run.tensorboard, from_step=progress.step)
+    stack.callback(log.close)
+    material = open_material(
+        config,
+        student.fbank,
+        place,
+        keep_clean=teacher is not None and not from_utterances and config.distill.sees == "clean",
+        say=log.say,
+        progress=log.counting("packed"),
+    )
+    stack.callback(close, material.dataset)
+    if saved and saved.speakers != material.speakers:
+        raise TrainingError(
+            f"{config.data.train}: {len(material.speakers)} speakers are not the "
+            f"{len(saved.speakers)} that the run began with; train on the same list, or start anew"
+        )
+    validator = None
+    if config.validate.every:
+        validator = open_validator(config, student.fbank, material.speakers)
+    objective = _objective(config, student, material, teacher).to(place.device)
+    scaler_name = precision.choose(run.precision, place.device)
+    opened = Run(
+        config=config,
+        place=place,
+        log=log,
+        progress=progress,
+        student=student,
+        material=material,
+        validator=validator,
+        listener=Teacher(teacher, place.device) if teacher and not from_utterances else None,
+        targets=_targets(config, teacher, material, place, log)
+        if teacher and from_utterances
+        else None,
+        objective=objective,
+        model=objective,
+        optimizer=make_optimizer(
+            objective,
+            config.optimizer.name,
+            lr=run.lr,
+            weight_decay=config.optimizer.weight_decay,
+            momentum=config.optimizer.momentum,
+            fused=place.device.type == "cuda",
+        ),
+        scaler=precision.grad_scaler(scaler_name, place.device),
+        precision=scaler_name,
+        meter=Meter(place.device, _flops(config, student, objective, place)),
+        n_steps=_n_steps(config, material),
+    )
+    log.n_steps = opened.n_steps
+    if saved:
+        _restore(opened, saved)
+    if run.compile:
+        objective.backbone.compile()
+    opened.model = ddp.wrapped(objective, place, sync_bn=run.sync_bn)
+    _announce(opened)
+    return opened
+
+
+def _set_up(place: ddp.Place, memory_cap_gb: float) -> None:
+    """Settings of the GPU: its memory's ceiling, and no rounding of fp32 to ten bits."""
+    if place.device.type != "cuda":
+        if memory_cap_gb:
+            raise SettingsError("train.memory_cap_gb: is for GPUs; leave it 0 here")
+        return
+    # cuDNN's TF32 would round the front end's products; 16-bit autocast does not need it.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    if memory_cap_gb:
+        total = torch.cuda.get_device_properties(place.device).total_memory
+        share = min(1.0, memory_cap_gb * 1e9 / total)
+        torch.cuda.set_per_process_memory_fraction(share, place.device)
+
+
+def _objective(
+    config: TrainConfig, student: Student, material: Material, teacher: Encoder | None
+) -> Objective:
+    distill = config.distill
+    weights = Weights(aam=distill.aam_weight)
+    if teacher is not None:
+        weights = Weights(distill.aam, distill.cosine, distill.mse, distill.similarity)
+    head = make_head(config, student, material.speakers) if weights.aam else None
+    size = teacher.card.embedding_size if teacher is not None else 0
+    return Objective(student.encoder, head, weights=weights, target_size=size)
+
+
+def _targets(
+    config: TrainConfig, teacher: Encoder, material: Material, place: ddp.Place, log: RunLog
+) -> Tensor:
+    """The teacher's embeddings of whole utterances; the first process computes what is missing."""
+    keys = [
+        [target_key(u.utterance_id, u.seconds, speed) for u in material.utterances]
+        for speed in material.speeds
+    ]
+    folder = config.distill.cache or str(Path(config.train.out_dir) / "teacher")
+    counting = log.counting("heard by the teacher")
+    if place.is_first:
+        found = utterance_targets(teacher, keys, material.whole, folder, progress=counting)
+    ddp.wait(place)
+    if not place.is_first:
+        found = utterance_targets(teacher, keys, material.whole, folder)
+    return torch.from_numpy(found)
+
+
+def _flops(config: TrainConfig, student: Student, objective: Objective, place: ddp.Place) -> float:
+    shape = (1, config.train.crop_frames, student.fbank.n_mels)
+    return training_flops(objective.backbone, torch.zeros(shape, device=place.device))
+
+
+def _n_steps(config: TrainConfig, material: Material) -> int:
+    whole = config.train.epochs * material.sampler.n_batches
+    return min(whole, config.train.max_steps) if config.train.max_steps else whole
+
+
+def _restore(run: Run, saved: Checkpoint) -> None:
+    """Everything but the backbone, which `open_student` has loaded."""
+    try:
+        if run.objective.head is not None:
+            run.objective.head.load_state_dict(saved.head)
+        if run.objective.projection is not None:
+            run.objective.projection.load_state_dict(saved.projection)
+        run.optimizer.load_state_dict(saved.optimizer)
+    except (RuntimeError, ValueError, KeyError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise TrainingError(f"{run.out / 'last.pt'}: does not fit this run ({said})") from None
+    run.scaler.load_state_dict(saved.scaler)
+    set_rng_states(saved.rng)
+
+
+def _announce(run: Run) -> None:
+    """The first line of the log, and the settings beside it."""
+    values: dict[str, Any] = {
+        "n_steps": run.n_steps,
+        "network": run.student.network.architecture,
+        "weights": n_weights(run.objective.backbone),
+        "classes": run.material.n_classes if run.objective.head is not None else 0,
+        "device": str(run.place.device),
+        "precision": run.precision,
+        "processes": run.place.world_size,
+        **run.material.summary(),
+    }
+    run.log.write("run", run.progress.step, **values)
+    run.log.say("  ".join(f"{name} {value}" for name, value in values.items()))
+    if run.place.is_first:
+        import json
+
+        text = json.dumps(plain(run.config), indent=1)
+        write_lines(run.out / "config.json", text.split("\n"))

@@ -1,0 +1,149 @@
+"""What a run says: lines of JSON for programs, TensorBoard, and one line for whoever watches.
+
+``log.jsonl`` holds one object a line. ``"kind"`` is "run" (once a start: what is trained on what),
+"step" (means since the step line before), "epoch" (validation) or "event" (text). When a run goes
+on from a checkpoint, lines of steps after it are cut off first: they are about to be written again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from groove.errors import TrainingError
+from groove.manifest import write_lines
+
+LOG = "log.jsonl"
+
+
+class RunLog:
+    """The log of one process; a silent one where ``is_first`` is false."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        is_first: bool = True,
+        tensorboard: bool = False,
+        from_step: int = 0,
+        stream: TextIO | None = None,
+    ) -> None:
+        """Open the log.
+
+        Args:
+            folder: it is made.
+            is_first: whether this process writes.
+            tensorboard: also write events for it, into ``folder/tensorboard``.
+            from_step: the run goes on from here; 0 starts a new log.
+            stream: where the progress line goes; None is standard error.
+        """
+        self._is_first, self.n_steps = is_first, 0  # the run sets it once it knows
+        self._stream = stream if stream is not None else sys.stderr
+        self._overwrites = self._stream.isatty()
+        self._started, self._from_step = time.monotonic(), from_step
+        self._writer: Any = None
+        self._path = folder / LOG
+        if not is_first:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in read_log(self._path) if line["step"] <= from_step > 0]
+        write_lines(self._path, [json.dumps(line) for line in kept])
+        if tensorboard:
+            self._writer = _summary_writer(folder / "tensorboard", from_step)
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        """Add a line, and its numbers to TensorBoard.
+
+        Raises:
+            TrainingError: it cannot be written.
+        """
+        if not self._is_first:
+            return
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        except OSError as error:
+            raise TrainingError(
+                f"{self._path}: the log cannot be written ({error.strerror or error}); go on from "
+                "the last checkpoint with resume=true"
+            ) from error
+        if self._writer is not None:
+            for name, value in values.items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    self._writer.add_scalar(f"{kind}/{name}", value, step)
+            self._writer.flush()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if self._is_first:
+            start = "\r\033[K" if self._overwrites else ""
+            self._stream.write(f"{start}{text}\n")
+            self._stream.flush()
+
+    def show(self, step: int, **values: Any) -> None:
+        """The progress line; on a terminal it overwrites itself."""
+        if not self._is_first:
+            return
+        words = [f"{step:,}/{self.n_steps:,}"]
+        words += [f"{_NAMES.get(name, name)} {_short(value)}" for name, value in values.items()]
+        words.append(f"ETA {self._left(step)}")
+        start, end = ("\r\033[K", "") if self._overwrites else ("", "\n")
+        self._stream.write(f"{start}{'  '.join(words)}{end}")
+        self._stream.flush()
+
+    def counting(self, what: str) -> Callable[[int, int], None] | None:
+        """A progress line for work before the first step; None where nobody watches a terminal."""
+        if not (self._is_first and self._overwrites):
+            return None
+
+        def show(done: int, n_all: int) -> None:
+            self._stream.write(f"\r\033[K{what}: {done:,} of {n_all:,}")
+            self._stream.flush()
+
+        return show
+
+    def close(self) -> None:
+        """Leave the line and close TensorBoard's file."""
+        if self._is_first and self._overwrites:
+            self._stream.write("\n")
+        if self._writer is not None:
+            self._writer.close()
+
+    def _left(self, step: int) -> str:
+        done = step - self._from_step
+        if done < 1:
+            return "?"
+        seconds = (time.monotonic() - self._started) / done * (self.n_steps - step)
+        hours, rest = divmod(round(seconds), 3600)
+        return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+_NAMES = {"margin_rad": "margin", "crops_per_s": "crops/s", "speakers_per_s": "speakers/s"}
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; a last line that a kill cut short is left out."""
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _summary_writer(folder: Path, from_step: int) -> Any:
+    """TensorBoard's writer; it hides what was written after ``from_step``."""
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=from_step + 1)

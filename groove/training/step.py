@@ -1,0 +1,192 @@
+"""One training step, and the look at what came of the step before.
+
+The loss is read one step late: asking a GPU for a number waits until it has computed it, and by
+then the next step should be under way. Before anything is written the reading is brought up to
+date, so a state that follows a loss which is not finite is never saved.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from groove.errors import TrainingError
+from groove.training import ddp, precision
+from groove.training.batch import Batch
+from groove.training.config import TrainConfig
+from groove.training.masking import spec_augment
+from groove.training.objective import PARTS
+from groove.training.run import SHOWN, Run
+from groove.training.schedule import learning_rate, margin_rad
+
+BAD_BATCH = "bad_batch.pt"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step whose numbers were not read yet."""
+
+    step: int  # counted from 1
+    parts: Tensor  # `PARTS`, of this process
+    grad_norm: Tensor
+    batch: Batch
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the schedules say of a step."""
+
+    lr: float
+    margin_rad: float
+
+
+def rates(config: TrainConfig, step: int, n_steps: int) -> Rates:
+    """Learning rate and margin of a step, counted from 0."""
+    schedule = config.schedule
+    return Rates(
+        learning_rate(
+            step,
+            n_steps,
+            peak=config.train.lr,
+            final=schedule.final_lr,
+            warmup=round(schedule.warmup * n_steps),
+            shape=schedule.lr_shape,
+        ),
+        margin_rad(
+            step,
+            start=round(schedule.margin_start * n_steps),
+            full=round(schedule.margin_full * n_steps),
+            final=config.head.margin_rad,
+            initial=schedule.margin_initial_rad,
+            shape=schedule.margin_shape,
+        ),
+    )
+
+
+def take_step(run: Run, batch: Batch, margin: float) -> Taken:
+    """Forward and backward, in ``train.accumulate`` parts, and an update of the weights."""
+    config, place = run.config, run.place
+    n_labelled = float((batch.speaker_index >= 0).sum())
+    if run.material.has_unlabelled:
+        n_labelled = ddp.total(n_labelled, place) / place.world_size
+    moved = batch.to(place.device)
+    frames = _frames(run, moved)  # [B, T, M]
+    target = _target(run, moved)  # [B, D'] or None
+    run.optimizer.zero_grad(set_to_none=True)
+    parts = torch.zeros(len(PARTS), device=place.device)
+    for part in range(config.train.accumulate):
+        rows = slice(part, None, config.train.accumulate)
+        with ddp.without_sync(run.model, part < config.train.accumulate - 1):
+            with precision.autocast(run.precision, place.device):
+                found = run.model(
+                    frames[rows],
+                    moved.speaker_index[rows],
+                    None if target is None else target[rows],
+                    margin,
+                    run.n_rows,
+                    n_labelled,
+                )
+            run.scaler.scale(found[0]).backward()
+        parts += found.detach()
+    run.scaler.unscale_(run.optimizer)
+    limit = config.optimizer.clip_norm or math.inf
+    norm = torch.nn.utils.clip_grad_norm_(run.objective.parameters(), limit)
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
+    run.progress.step += 1
+    run.progress.batch += 1
+    return Taken(run.progress.step, parts, norm.detach(), batch)
+
+
+def settle(run: Run, taken: Taken | None) -> None:
+    """Read a step's numbers into the sums of the next log line.
+
+    Raises:
+        TrainingError: they are not finite; the batch is saved, the checkpoints are as they were.
+    """
+    if taken is None:
+        return
+    numbers = torch.cat([taken.parts, taken.grad_norm.reshape(1)])
+    values = dict(zip(SHOWN, ddp.mean(numbers, run.place).tolist(), strict=True))
+    # fp16's scaler meets infinite gradients by plan: it skips the step and scales down.
+    watched = ["loss"] if run.scaler.is_enabled() else ["loss", "grad_norm"]
+    bad = [name for name in watched if not math.isfinite(values[name])]
+    if bad:
+        path = run.out / BAD_BATCH
+        if run.place.is_first:
+            _save_batch(run, taken, path)
+        raise TrainingError(
+            f"step {taken.step:,}: {bad[0]} is {values[bad[0]]}; the batch is saved in {path}, "
+            f"{run.out / 'last.pt'} is as it was before: lower train.lr, or look at the batch"
+        )
+    for name, value in values.items():
+        run.progress.sums[name] += value
+    run.progress.n_summed += 1
+
+
+def n_speakers(batch: Batch) -> int:
+    """Different classes of a batch."""
+    return len(set(batch.speaker_index.tolist()) - {-1})
+
+
+def _frames(run: Run, batch: Batch) -> Tensor:
+    """Frames on the device: made of the waveform, or stored ones; then masked."""
+    with torch.no_grad():
+        if batch.frames is not None:
+            frames = batch.frames
+        else:
+            frames = run.student.encoder.front_end(batch.waveform)
+        mask = run.config.mask
+        if not mask.probability:
+            return frames
+        generator = torch.Generator(frames.device)
+        place = (run.config.train.seed * 1_000_003 + run.progress.step) * 4096 + run.place.rank
+        generator.manual_seed(place % 2**63)
+        return spec_augment(
+            frames,
+            generator,
+            probability=mask.probability,
+            n_freq_masks=mask.n_freq_masks,
+            most_bins=mask.most_bins,
+            n_time_masks=mask.n_time_masks,
+            most_frames=mask.most_frames,
+        )
+
+
+def _target(run: Run, batch: Batch) -> Tensor | None:
+    if run.targets is not None:
+        speeds = [draw.speed for draw in batch.draws]
+        return run.targets[speeds, [draw.utterance for draw in batch.draws]].to(run.place.device)
+    if run.listener is None:
+        return None
+    heard = batch.clean if run.config.distill.sees == "clean" else batch.waveform
+    assert heard is not None  # the loader was asked for it
+    with precision.autocast(run.precision, run.place.device):
+        return run.listener(heard)
+
+
+def _save_batch(run: Run, taken: Taken, path: Path) -> None:
+    batch = taken.batch
+    values = {
+        "step": taken.step,
+        "parts": dict(zip(PARTS, taken.parts.tolist(), strict=True)),
+        "waveform": batch.waveform,
+        "frames": batch.frames,
+        "speaker_index": batch.speaker_index,
+        "draws": [[draw.utterance, draw.speed, draw.seed] for draw in batch.draws],
+        "utterance_ids": [run.material.utterances[d.utterance].utterance_id for d in batch.draws],
+    }
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        aside.write_bytes(buffer.getbuffer())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)

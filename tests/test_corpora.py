@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from groove.corpora import archives, cnceleb
+from groove.corpora.cnceleb import parse_name, read_cnceleb
+from groove.corpora.files import resolve_audio
+from groove.corpora.folder import read_folder
+from groove.errors import CorpusError
+from tests.miniature import DEV, EVALUATION, SECOND, names_of
+
+
+def lay_out(folder: Path, **lists: tuple[str, ...]) -> tuple[Path, Path]:
+    """CN-Celeb's folders and lists over empty files: listing opens none."""
+    root, root2 = folder / "CN-Celeb_flac", folder / "CN-Celeb2_flac"
+    given = {"dev": DEV, "evaluation": EVALUATION, "second": SECOND, **lists}
+    for base, speakers in ((root, given["dev"] + given["evaluation"]), (root2, given["second"])):
+        for speaker in speakers:
+            (base / "data" / speaker).mkdir(parents=True, exist_ok=True)
+            for stem in names_of(4):
+                (base / "data" / speaker / f"{stem}.flac").touch()
+    for path, lines in (
+        (root / "dev" / "dev.lst", given["dev"]),
+        (root2 / "spk.lst", given["second"]),
+        (root / "eval/lists/enroll.lst", [f"{s}-enroll enroll/{s}-enroll.wav" for s in EVALUATION]),
+        (root / "eval/lists/test.lst", [f"test/{s}-singing-01-001.wav" for s in EVALUATION]),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return root, root2
+
+
+def test_the_speakers_are_those_of_the_lists(tmp_path: Path) -> None:
+    corpus = read_cnceleb(*lay_out(tmp_path))
+    assert {file.speaker_id for file in corpus.files} == {*DEV, *SECOND}
+    assert corpus.held_out == set(EVALUATION)
+    assert len(corpus.files) == 4 * 10 and corpus.n_held_out_files == 4 * 3
+    assert all(os.path.isabs(file.path) and os.path.isfile(file.path) for file in corpus.files)
+
+
+def test_the_split_is_by_list_and_neither_by_number_nor_by_place(tmp_path: Path) -> None:
+    """An evaluation speaker with the lowest number, a training speaker with the highest."""
+    root, _ = lay_out(tmp_path, dev=("id00005", "id00998"), evaluation=("id00001", *EVALUATION))
+    corpus = read_cnceleb(root)
+    assert {file.speaker_id for file in corpus.files} == {"id00005", "id00998"}
+    assert corpus.held_out == {"id00001", *EVALUATION}
+
+
+def test_genre_and_session_are_read_from_the_right(tmp_path: Path) -> None:
+    assert parse_name("live_broadcast-02-017") == ("live_broadcast", "live_broadcast-02")
+    assert parse_name("id00800-live_broadcast-02-017") == ("live_broadcast", "live_broadcast-02")
+    assert parse_name("singing-01-005") == ("singing", "singing-01")
+    for odd in ("singing", "singing-01", "01-02-03", "", "singing-one-two", "singing-01-005b"):
+        assert parse_name(odd) is None
+    corpus = read_cnceleb(lay_out(tmp_path)[0])
+    assert {file.genre for file in corpus.files} == {"singing", "live_broadcast", "interview"}
+    ids = {file.utterance_id for file in corpus.files}
+    assert "id00012-live_broadcast-01-001" in ids
+
+
+def test_the_published_numbers_agree_with_each_other() -> None:
+    """Sums that papers and logs give: 126,532 files, 2,793 speakers, 632,740 to train on."""
+    assert sum(cnceleb.GENRES.values()) == 126_532 == 107_953 + 18_579
+    assert 797 + 200 == 997 and 797 + 1_996 == 2_793 and 107_953 + 524_787 == 632_740
+    assert 17_755 + 3_466_537 == 3_484_292 == 196 * 17_777
+
+
+def test_every_count_is_made_and_compared(tmp_path: Path) -> None:
+    root, root2 = lay_out(tmp_path)
+    (root / "eval/test").mkdir()
+    (root / "eval/test/id00800-singing-01-001.flac").touch()
+    (root / "eval/lists/trials.lst").write_text("a b 1\nc d 0\ne f 0\n")
+    counts = {c.what: (c.published, c.found) for c in read_cnceleb(root, root2).counts}
+    assert counts["CN-Celeb1: speakers in data/"] == (997, 9)
+    assert counts["CN-Celeb1: utterances in data/"] == (126_532, 36)
+    assert counts["CN-Celeb1: speakers in dev.lst"] == (797, 6)
+    assert counts["CN-Celeb1: utterances of dev.lst"] == (107_953, 24)
+    assert counts["CN-Celeb1: evaluation speakers in data/"] == (200, 3)
+    assert counts["CN-Celeb1: their utterances in data/"] == (18_579, 12)
+    assert counts["CN-Celeb1: singing in data/"] == (12_561, 18)
+    assert counts["CN-Celeb1: recordings in eval/enroll/"] == (196, 0)
+    assert counts["CN-Celeb1: recordings in eval/test/"] == (17_777, 1)
+    assert counts["CN-Celeb1: trials"] == (3_484_292, 3)
+    assert counts["CN-Celeb1: target trials"] == (17_755, 1)
+    assert counts["CN-Celeb2: speakers in spk.lst"] == (1_996, 4)
+    assert counts["CN-Celeb2: utterances"] == (524_787, 16)
+    assert counts["training speakers in all"] == (2_793, 10)
+    assert counts["training utterances in all"] == (632_740, 40)
+    assert len(counts) == 26
+
+
+@pytest.mark.parametrize("name", ["dev/dev.lst", "data"])
+def test_without_the_list_or_the_data_it_is_refused(tmp_path: Path, name: str) -> None:
+    root, _ = lay_out(tmp_path)
+    (root / name).rename(tmp_path / "elsewhere")
+    with pytest.raises(CorpusError, match=rf"{name}.*cn-celeb_v2\.tar\.gz.*openslr"):
+        read_cnceleb(root)
+
+
+def test_what_is_missing_is_named_with_what_to_download(tmp_path: Path) -> None:
+    root, root2 = lay_out(tmp_path)
+    with pytest.raises(CorpusError, match=r"nowhere: no such folder; download cn-celeb_v2"):
+        read_cnceleb(tmp_path / "nowhere")
+    with pytest.raises(CorpusError, match=r"nowhere: no such folder; download cn-celeb2_v2"):
+        read_cnceleb(root, tmp_path / "nowhere")
+    (root2 / "spk.lst").unlink()
+    with pytest.raises(CorpusError, match=r"spk\.lst: no such list, and only it says who may"):
+        read_cnceleb(root, root2)
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ({"dev": (*DEV, "id00803")}, r"dev\.lst and eval/lists/ both name id00803 \(1 speakers"),
+        ({"second": (*SECOND, "id00800")}, r"names id00800, who is in the evaluation of CN-Celeb1"),
+        ({"second": DEV}, r"names id00000, who is in dev\.lst too \(6 speakers"),
+        ({"dev": (*DEV, "12")}, r"dev\.lst:7: '12'; wanted a speaker id such as id00012"),
+        ({"dev": ()}, r"dev\.lst: empty"),
+    ],
+)
+def test_lists_that_contradict_each_other_are_refused(
+    tmp_path: Path, lists: dict[str, tuple[str, ...]], message: str
+) -> None:
+    with pytest.raises(CorpusError, match=message):
+        read_cnceleb(*lay_out(tmp_path, **lists))
+
+
+def test_what_is_odd_is_a_warning_with_names(tmp_path: Path) -> None:
+    root, root2 = lay_out(tmp_path)
+    (root / "dev/dev.lst").write_text("".join(f"{s}\n" for s in (*DEV, "id00444")))
+    (root2 / "data/id19999").mkdir()
+    (root / "data/id00012/podcast-01-001.flac").touch()
+    (root / "data/id00012/take two.flac").touch()
+    (root / "data/id00012/notes.txt").touch()
+    (root / "data/id00012/singing-01-001.wav").touch()
+    (root / "eval/lists/test.lst").unlink()
+    corpus = read_cnceleb(root, root2)
+    said = "\n".join(corpus.warnings)
+    assert "speakers of dev.lst without a folder in data/: 1 (id00444)" in said
+    assert "that spk.lst does not name, unused: 1 (id19999)" in said
+    assert "genres that CN-Celeb does not have: 1 (podcast)" in said
+    assert "names without genre and session: 1 (id00012-take two)" in said
+    assert "no eval/lists/test.lst" in said
+    assert {(os.path.basename(d.path), d.kind) for d in corpus.dropped} == {
+        ("notes.txt", "not audio by name"),
+        ("singing-01-001.wav", "twice"),
+    }
+
+
+@contextmanager
+def reversed_listing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A file system that lists everything the other way round."""
+    real = os.scandir
+
+    @contextmanager
+    def scandir(path: str) -> Iterator[list[os.DirEntry[str]]]:
+        with real(path) as entries:
+            yield sorted(entries, key=lambda e: e.name, reverse=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        yield
+
+
+def test_the_order_of_the_file_system_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = lay_out(tmp_path)
+    usual, usual_folder = read_cnceleb(*roots), read_folder(roots[0] / "data")
+    with reversed_listing(monkeypatch):
+        assert read_cnceleb(*roots) == usual
+        assert read_folder(roots[0] / "data") == usual_folder
+
+
+def test_archives_are_compared_with_their_published_md5(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sum of "abc" is RFC 1321's; the real archives are 90 GB."""
+    abc = "900150983cd24fb0d6963f7d28e17f72"
+    monkeypatch.setitem(archives.MD5, "cn-celeb2_v2.tar.gz", abc)
+    for piece, content in (("aa", b"a"), ("ab", b"b"), ("ac", b"c")):
+        (tmp_path / f"cn-celeb2_v2.tar.gz{piece}").write_bytes(content)
+    read: list[int] = []
+    (missing,) = archives.check_archives(archives.find_archives(tmp_path), read.append)
+    assert missing.startswith("cn-celeb_v2.tar.gz: not there") and sum(read) == 3
+    (tmp_path / "cn-celeb_v2.tar.gz").write_bytes(b"abc")
+    (wrong,) = archives.check_archives(archives.find_archives(tmp_path))
+    assert f"cn-celeb_v2.tar.gz: MD5 {abc}, published 7ab1b214" in wrong
+
+
+def test_a_tree_of_speakers_is_read_at_any_depth(tmp_path: Path) -> None:
+    for name in ("zh/anna/1.wav", "zh/anna/v1/2.M4A", "zh/anna/v1/2.wav", "en/bob/3.opus"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "en/bob/3.txt").touch()
+    (tmp_path / "loose.wav").touch()
+    deep = read_folder(tmp_path, speaker_depth=2)
+    found = [(f.speaker_id, f.utterance_id, f.session) for f in deep.files]
+    assert found == [
+        ("en/bob", "en/bob/3", None),
+        ("zh/anna", "zh/anna/1", None),
+        ("zh/anna", "zh/anna/v1/2", "v1"),
+    ]
+    assert {(os.path.basename(d.path), d.kind) for d in deep.dropped} == {
+        ("3.txt", "not audio by name"),
+        ("2.wav", "twice"),
+        ("loose.wav", "no speaker"),
+    }
+    shallow = read_folder(tmp_path)
+    assert {(f.speaker_id, f.session) for f in shallow.files} >= {("zh", "anna"), ("en", "bob")}
+
+
+def test_a_folder_without_speakers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no such folder"):
+        read_folder(tmp_path / "nowhere")
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(CorpusError, match="no recordings in speakers' folders"):
+        read_folder(tmp_path)
+
+
+def test_a_recording_is_found_under_either_suffix(tmp_path: Path) -> None:
+    (tmp_path / "a.flac").touch()
+    (tmp_path / "b.wav").touch()
+    (tmp_path / "id1.2-x.flac").touch()
+    assert resolve_audio(tmp_path / "a.wav") == tmp_path / "a.flac"
+    assert resolve_audio(tmp_path / "a.flac") == tmp_path / "a.flac"
+    assert resolve_audio(tmp_path / "b.flac") == tmp_path / "b.wav"
+    assert resolve_audio(tmp_path / "id1.2-x.wav") == tmp_path / "id1.2-x.flac"
+    assert resolve_audio(tmp_path / "id1.2-x") == tmp_path / "id1.2-x.flac"
+    assert resolve_audio(tmp_path / "c.wav") is None
+    assert resolve_audio(tmp_path) is None

@@ -1,0 +1,132 @@
+"""Two gloo processes against one: the same batches in total, the same gradients."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from groove.errors import SettingsError  # noqa: E402
+from groove.fbank import FbankConfig  # noqa: E402
+from groove.training import ddp  # noqa: E402
+from groove.training.checkpoint import load  # noqa: E402
+from groove.training.heads import AamSoftmax  # noqa: E402
+from groove.training.loop import train  # noqa: E402
+from groove.training.networks import Network, build_encoder  # noqa: E402
+from groove.training.objective import Objective, Weights  # noqa: E402
+from tests.training.tiny import config, curve, write_corpus  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def gradients(place: ddp.Place, live: bool, parts: int) -> dict[str, Any]:
+    """Of a small objective on eight rows, each process with its share, in so many parts."""
+    torch.manual_seed(0)
+    encoder = build_encoder(Network("ecapa", 16, 8), FbankConfig(n_mels=16))
+    head, weights = AamSoftmax(16, 5), Weights(1, 1, 0, 0)
+    model = Objective(encoder, head, weights=weights, target_size=24).train(live)
+    generator = torch.Generator().manual_seed(1)
+    frames = torch.randn(8, 30, 16, generator=generator)
+    target = torch.nn.functional.normalize(torch.randn(8, 24, generator=generator))
+    label = torch.tensor([0, 1, 2, -1, 4, 0, -1, -1])
+    wrapped, own = ddp.wrapped(model, place), slice(place.rank, None, place.world_size)
+    n_labelled = ddp.total(float((label[own] >= 0).sum()), place) / place.world_size
+    for part in range(parts):
+        rows = slice(part, None, parts)
+        with ddp.without_sync(wrapped, part < parts - 1):
+            mine = frames[own][rows], label[own][rows], target[own][rows]
+            wrapped(*mine, 0.2, 8 / place.world_size, n_labelled)[0].backward()
+    return {name: weight.grad for name, weight in model.named_parameters()}
+
+
+def write_gradients(folder: Path) -> None:
+    with ddp.joined("cpu") as place:
+        for live in (False, True):
+            found = gradients(place, live, 1)
+            if place.is_first:
+                torch.save(found, folder / f"{live}.pt")
+
+
+def spawn(work: Callable[..., object], *arguments: object, world_size: int = 2) -> None:
+    """What torchrun does, without its rendezvous: processes that know who they are."""
+    port, context = free_port(), multiprocessing.get_context("fork")
+    running = [
+        context.Process(target=_be, args=(work, arguments, rank, world_size, port))
+        for rank in range(world_size)
+    ]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(timeout=300)
+    assert [process.exitcode for process in running] == [0] * world_size
+
+
+def _be(work: Callable[..., object], arguments: Any, rank: int, world_size: int, port: int) -> None:
+    torch.set_num_threads(1)  # a forked process has none of its parent's threads
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in names.items()}
+    os.environ |= {"LOCAL_WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1"}
+    work(*arguments)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def test_gradients_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
+    # With live batch norm each process normalises its own half: so does one that takes the batch
+    # in two parts. With frozen batch norm the whole batch at once is the reference.
+    spawn(write_gradients, tmp_path)
+    alone = ddp.Place(0, 1, torch.device("cpu"))
+    for live in (False, True):
+        two = torch.load(tmp_path / f"{live}.pt", weights_only=True)
+        one = gradients(alone, live, 2 if live else 1)
+        largest = max(float(gradient.abs().max()) for gradient in one.values())
+        assert set(one) == set(two) and largest > 0.01
+        for name, gradient in one.items():
+            assert torch.allclose(two[name], gradient, rtol=1e-4, atol=1e-6 * largest), name
+
+
+def test_a_run_on_two_processes_is_that_of_one_in_two_parts(corpus: Path, tmp_path: Path) -> None:
+    common: dict[str, Any] = {"mask": {"probability": 0.0}, "validate": {"every": 2}}
+    train(config(corpus, tmp_path / "one", train={"accumulate": 2, "curves": False}, **common))
+    spawn(train, config(corpus, tmp_path / "two", train={"curves": False}, **common))
+    ours, theirs = (
+        [line for line in curve(tmp_path / n) if line["kind"] == "step"] for n in ("two", "one")
+    )
+    assert len(ours) == len(theirs) == 8
+    for a, b in zip(ours, theirs, strict=True):
+        assert a["lr"] == b["lr"]
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=2e-3)
+        np.testing.assert_allclose(a["accuracy"], b["accuracy"], atol=1e-6)
+    np.testing.assert_allclose(ours[0]["grad_norm"], theirs[0]["grad_norm"], rtol=1e-4)
+    assert load(tmp_path / "two" / "last.pt").progress["step"] == 8
+
+
+def test_sync_bn_is_for_gpus() -> None:
+    place = ddp.Place(0, 2, torch.device("cpu"))
+    with pytest.raises(SettingsError, match="GPUs only"):
+        ddp.wrapped(torch.nn.BatchNorm1d(3), place, sync_bn=True)
+
+
+def test_alone_everything_is_its_own_answer() -> None:
+    with ddp.joined("cpu") as place:
+        assert place == ddp.Place(0, 1, torch.device("cpu"))
+        assert ddp.total(3.0, place) == 3.0 and ddp.gathered("a", place) == ["a"]
+        assert ddp.first_word("", place) == "" and ddp.first_word("x", place) == "x"
+    assert ddp.choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,316 @@
+"""A whole run on synthetic voices: what it leaves, and that a stopped one goes on bit for bit."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+torch = pytest.importorskip("torch")
+
+from groove.errors import GrooveError, SettingsError, TrainingError, UnreadableAudio  # noqa: E402
+from groove.manifest import read_manifest, write_manifest  # noqa: E402
+from groove.training import loop  # noqa: E402
+from groove.training.checkpoint import load, load_encoder, save  # noqa: E402
+from groove.training.config import TrainConfig  # noqa: E402
+from groove.training.loop import train  # noqa: E402
+from groove.training.run import Run  # noqa: E402
+from groove.training.runlog import read_log  # noqa: E402
+from tests.training.tiny import config, curve, write_corpus  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    assert train(config(corpus, out, train={"average": 2, "curves": True})) == out / "best.pt"
+    return out
+
+
+def test_a_run_leaves_what_it_promises(whole: Path, corpus: Path) -> None:
+    names = {path.name for path in whole.iterdir()}
+    assert {"last.pt", "best.pt", "average.pt", "config.json", "log.jsonl", "curves.png"} <= names
+    assert not [name for name in names if name.endswith(".part")]
+    last = load(whole / "last.pt")
+    assert last.speakers == [f"s{i:03d}" for i in range(8)]
+    assert last.progress["step"] == 8 and last.progress["epoch"] == 2
+    assert last.config == json.loads((whole / "config.json").read_text("utf-8"))
+    lines = read_log(whole / "log.jsonl")
+    assert [line["kind"] for line in lines].count("step") == 8
+    epochs = [line for line in lines if line["kind"] == "epoch"]
+    assert [line["epoch"] for line in epochs] == [1, 2] and epochs[0]["n_target"] == 36
+    assert {"loss", "accuracy", "lr", "margin_rad", "crops_per_s", "loader_wait"} <= set(lines[1])
+    module, card = load_encoder(whole / "best.pt")
+    assert card.embedding_size == 16 and card.architecture == "ECAPA-TDNN C16"
+    assert module(torch.zeros(1, 8000)).shape == (1, 16)
+
+
+def test_the_average_is_the_mean_of_the_last_epochs(whole: Path) -> None:
+    mean = load(whole / "average.pt").model
+    epochs = [load(whole / f"epoch-{i:04d}.pt").model for i in (1, 2)]
+    for name, value in mean.items():
+        wanted = (epochs[0][name].double() + epochs[1][name].double()) / 2
+        assert torch.allclose(
+            value.double(), wanted, atol=0.5 if value.dtype == torch.int64 else 1e-6
+        )
+
+
+def test_the_same_seed_gives_the_same_run_whatever_the_number_of_workers(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    train(config(corpus, tmp_path / "out", train={"average": 2}, data={"workers": 2}))
+    assert curve(tmp_path / "out") == curve(whole)
+
+
+Patch = pytest.MonkeyPatch
+
+
+def signal_after(step: int, number: int, patch: Patch) -> None:
+    """Send this process a signal right after a step was taken."""
+    take = loop.take_step
+
+    def take_and_signal(run: Run, *rest: Any) -> Any:
+        taken = take(run, *rest)
+        if run.progress.step == step:
+            os.kill(os.getpid(), number)
+        return taken
+
+    patch.setattr(loop, "take_step", take_and_signal)
+
+
+def killed_after(step: int, settings: TrainConfig) -> None:
+    """Train in a process of its own that is killed right after a step."""
+
+    def work() -> None:
+        torch.set_num_threads(1)
+        signal_after(step, signal.SIGKILL, Patch())
+        train(settings)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join(timeout=300)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def assert_same_state(out: Path, whole: Path) -> None:
+    ours, theirs = (load(folder / "last.pt") for folder in (out, whole))
+    for part in ("model", "head", "rng"):
+        for name, value in getattr(theirs, part).items():
+            assert torch.equal(getattr(ours, part)[name], value), name
+    states = [checkpoint.optimizer["state"] for checkpoint in (ours, theirs)]
+    assert all(
+        torch.equal(states[0][key][name], value)
+        for key, state in states[1].items()
+        for name, value in state.items()
+    )
+
+
+@pytest.mark.parametrize(("kill", "saved"), [(5, (1, 0, 4)), (3, (0, 2, 2))])
+def test_a_killed_run_goes_on_to_the_same_numbers_bit_for_bit(
+    whole: Path, corpus: Path, tmp_path: Path, kill: int, saved: tuple[int, int, int]
+) -> None:
+    """Once from the end of an epoch, once from the middle."""
+    out, often = tmp_path / "out", {"average": 2, "save_every": 2}
+    killed_after(kill, config(corpus, out, train=often))
+    found = load(out / "last.pt").progress
+    assert (found["epoch"], found["batch"], found["step"]) == saved
+    train(config(corpus, out, resume=True, train=often))
+    assert curve(out) == curve(whole)
+    assert_same_state(out, whole)
+
+
+def test_sigterm_saves_and_says_how_to_go_on(
+    whole: Path, corpus: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        signal_after(6, signal.SIGTERM, patch)
+        with pytest.raises(TrainingError, match="stopped by SIGTERM after step 6.*resume=true"):
+            train(config(corpus, out, train={"average": 2}))
+    assert load(out / "last.pt").progress["step"] == 6
+    train(config(corpus, out, resume=True, train={"average": 2}))
+    assert curve(out) == curve(whole)
+    assert_same_state(out, whole)
+
+
+def test_a_run_is_not_overwritten_nor_continued_as_another(whole: Path, corpus: Path) -> None:
+    with pytest.raises(TrainingError, match="holds a run already; go on with resume=true"):
+        train(config(corpus, whole, train={"average": 2}))
+    with pytest.raises(TrainingError, match=r"was trained with train.lr=0.002, now it is 0.1"):
+        train(config(corpus, whole, resume=True, train={"average": 2, "lr": 0.1}))
+    with pytest.raises(TrainingError, match="no run to go on with"):
+        train(config(corpus, whole.parent / "none", resume=True))
+
+
+def test_a_finished_run_that_is_continued_with_more_epochs_trains_those(
+    corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    train(config(corpus, out, train={"epochs": 1}))
+    train(config(corpus, out, resume=True, train={"epochs": 2}))
+    assert load(out / "last.pt").progress["epoch"] == 2
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_the_batch_saved(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    poisoned, out = tmp_path / "poisoned.pt", tmp_path / "out"
+    healthy = load(whole / "last.pt")
+    healthy.model["linear.weight"][0, 0] = torch.nan
+    save(healthy, poisoned)
+    with pytest.raises(TrainingError, match="step 1: loss is nan; the batch is saved in .*lower"):
+        train(config(corpus, out, train={"init": str(poisoned)}))
+    batch = torch.load(out / "bad_batch.pt", weights_only=True)
+    assert len(batch["utterance_ids"]) == 8 == len(batch["draws"])
+    assert batch["waveform"].shape[0] == 8 and batch["speaker_index"].shape == (8,)
+    assert not (out / "last.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": {"p": 9}}, "8 speakers are fewer than p = 9"),
+        ({"data": {"train": "absent.jsonl"}}, "absent.jsonl: no such file|absent.jsonl: No such"),
+        ({"augment": {"noise_probability": 0.5, "noise_folders": ["absent"]}}, "does not exist"),
+        ({"train": {"device": "cuda:7"}}, "train.device=cuda:7: not usable here"),
+        ({"train": {"memory_cap_gb": 5.5}}, "is for GPUs"),
+        ({"train": {"init": "absent.pt"}}, "absent.pt: no such checkpoint"),
+        ({"distill": {"teacher": "campplus-zh-en"}}, "go together"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_clear_line_and_leaves_no_checkpoint(
+    corpus: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(GrooveError, match=message):
+        train(config(corpus, tmp_path / "out", **changes))
+    assert not list(tmp_path.glob("out/*.pt"))
+
+
+def test_one_speaker_only_and_shared_speakers_are_refused(corpus: Path, tmp_path: Path) -> None:
+    utterances = read_manifest(corpus / "train.jsonl")
+    write_manifest([u for u in utterances if u.speaker_id == "s000"], tmp_path / "one.jsonl")
+    with pytest.raises(SettingsError, match="one.jsonl: 1 speaker; .* at least two"):
+        train(config(corpus, tmp_path / "out", data={"train": str(tmp_path / "one.jsonl")}))
+    with pytest.raises(SettingsError, match="8 of its speakers are trained on"):
+        train(config(corpus, tmp_path / "out", data={"val": str(corpus / "train.jsonl")}))
+    write_manifest([u for u in utterances if u.utterance_id.endswith("-0")], tmp_path / "v.jsonl")
+    write_manifest(read_manifest(corpus / "val.jsonl"), tmp_path / "t.jsonl")
+    with pytest.raises(SettingsError, match="0 target trials"):
+        lists = {"train": str(tmp_path / "t.jsonl"), "val": str(tmp_path / "v.jsonl")}
+        train(config(corpus, tmp_path / "out", data=lists, train={"p": 4}))
+
+
+def test_a_corrupt_utterance_is_left_out_and_many_stop_the_run(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    (corpus / "train" / "s003" / "2.wav").write_bytes(b"no sound")
+    train(config(corpus, tmp_path / "out", train={"epochs": 1}))
+    for speaker in range(4):
+        (corpus / "train" / f"s{speaker:03d}" / "1.wav").write_bytes(b"no sound")
+    with pytest.raises(UnreadableAudio, match="utterances are corrupt, more than 1 %"):
+        train(config(corpus, tmp_path / "out2", train={"epochs": 1}))
+
+
+def test_a_full_disk_stops_the_run_and_keeps_the_checkpoint_before(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    before = (out / "last.pt").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, limits[1]))  # acts as a full disk does
+    try:
+        with pytest.raises(TrainingError, match="cannot be written .*still there"):
+            train(config(corpus, out, resume=True, train={"average": 2, "epochs": 3}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (out / "last.pt").read_bytes() == before
+
+
+def test_half_precision_runs_and_keeps_the_scaler(corpus: Path, tmp_path: Path) -> None:
+    for precision in ("bf16", "fp16"):
+        out = tmp_path / precision
+        train(config(corpus, out, train={"epochs": 1, "precision": precision}))
+        losses = [line["loss"] for line in curve(out) if line["kind"] == "step"]
+        assert len(losses) == 4 and np.isfinite(losses).all()
+        assert bool(load(out / "last.pt").scaler) == (precision == "fp16")
+
+
+def test_training_starts_from_a_checkpoint_and_known_speakers_keep_their_centres(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    utterances = read_manifest(corpus / "train.jsonl") + read_manifest(corpus / "val.jsonl")
+    kept = [u for u in utterances if u.speaker_id in ("s001", "s004", "s100", "s101")]
+    write_manifest(kept, tmp_path / "fewer.jsonl")
+    rest = [u for u in utterances if u.speaker_id in ("s102", "s103")]
+    write_manifest(rest, tmp_path / "v.jsonl")
+    out = tmp_path / "out"
+    lists = {"train": str(tmp_path / "fewer.jsonl"), "val": str(tmp_path / "v.jsonl")}
+    start = {"init": str(whole / "last.pt"), "lr": 1e-12, "epochs": 1, "emb_dim": 99, "p": 4}
+    train(config(corpus, out, data=lists, train=start, schedule={"final_lr": 1e-12}))
+    before, after = load(whole / "last.pt"), load(out / "last.pt")
+    assert after.network == before.network and after.config["train"]["emb_dim"] == 16
+    assert after.speakers == ["s001", "s004", "s100", "s101"]
+    assert after.card.parent == str(whole / "last.pt")
+    centres = after.head["weight"]
+    assert torch.allclose(centres[:2], before.head["weight"][[1, 4]], atol=1e-6)
+    assert centres.shape == (4, 16)
+    weights = [name for name, value in before.model.items() if name.endswith("conv.weight")]
+    assert all(torch.allclose(after.model[n], before.model[n], atol=1e-6) for n in weights)
+
+
+def test_the_shuffled_sampler_and_sub_centers_and_speeds_train_too(
+    corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    train(
+        config(
+            corpus,
+            out,
+            train={"epochs": 1, "accumulate": 2},
+            data={"sampler": "shuffled", "batch_size": 8, "speeds": [1.0, 0.9]},
+            head={"sub_centers": 2},
+        )
+    )
+    assert load(out / "last.pt").head["weight"].shape == (8 * 2 * 2, 16)
+
+
+def test_packed_waveforms_give_the_same_run_as_files(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    packed = {"source": "packed", "packed": str(tmp_path / "train.i16")}
+    train(config(corpus, out, train={"average": 2}, data=packed))
+    assert curve(out) == curve(whole)
+
+
+def test_unreadable_validation_recordings_are_counted(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    soundfile.write(corpus / "val" / "s100" / "0.wav", np.zeros(0, np.float32), 16_000)
+    out = tmp_path / "out"
+    train(config(corpus, out, train={"epochs": 1}))
+    assert [line["n_unreadable"] for line in curve(out) if line["kind"] == "epoch"] == [1]
+
+
+def test_ctrl_c_is_given_back(corpus: Path, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(GrooveError):
+        train(config(corpus, tmp_path / "out", data={"train": "absent"}))
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

@@ -1,0 +1,108 @@
+"""The log, the progress line, the curves and the meter."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from groove.errors import TrainingError  # noqa: E402
+from groove.training.curves import draw_curves  # noqa: E402
+from groove.training.meter import Meter, training_flops  # noqa: E402
+from groove.training.runlog import LOG, RunLog, read_log  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_run_that_goes_on_cuts_off_what_it_will_write_again(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, stream=io.StringIO())
+    for step in range(1, 6):
+        log.write("step", step, loss=1 / step)
+    with (tmp_path / LOG).open("a", encoding="utf-8") as file:
+        file.write('{"kind": "st')  # a kill cut this one short
+    RunLog(tmp_path, from_step=3, stream=io.StringIO())
+    assert [line["step"] for line in read_log(tmp_path / LOG)] == [1, 2, 3]
+    RunLog(tmp_path, stream=io.StringIO())
+    assert read_log(tmp_path / LOG) == []
+
+
+def test_a_number_in_the_log_is_the_number_itself(tmp_path: Path) -> None:
+    log, value = RunLog(tmp_path, stream=io.StringIO()), 0.1 + 0.2
+    log.write("step", 1, loss=value)
+    assert read_log(tmp_path / LOG)[0]["loss"] == value
+
+
+def test_the_progress_line_overwrites_itself_on_a_terminal_only(tmp_path: Path) -> None:
+    for stream, start in ((Terminal(), "\r\033[K"), (io.StringIO(), "")):
+        log = RunLog(tmp_path, stream=stream)
+        log.n_steps = 10
+        log.show(5, loss=1.23456, lr=1e-3, margin_rad=0.2, crops_per_s=40.0)
+        line = stream.getvalue()
+        assert line.startswith(start) and line.endswith("\n") == (start == "")
+        for word in ("5/10", "loss 1.235", "lr 0.001", "margin 0.2", "crops/s 40", "ETA 0:00:0"):
+            assert word in line
+
+
+def test_only_the_first_process_writes(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    log = RunLog(tmp_path / "none", is_first=False, stream=stream)
+    log.write("step", 1, loss=1.0)
+    log.say("x")
+    log.show(1)
+    log.close()
+    assert stream.getvalue() == "" and not (tmp_path / "none").exists()
+
+
+def test_tensorboard_gets_the_numbers(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    log = RunLog(tmp_path, tensorboard=True, stream=io.StringIO())
+    log.write("step", 1, loss=1.0, note="text is for the log alone")
+    log.close()
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"step/loss" in events.read_bytes()
+
+
+def test_a_log_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, stream=io.StringIO())
+    (tmp_path / LOG).unlink()
+    (tmp_path / LOG).mkdir()
+    with pytest.raises(TrainingError, match="the log cannot be written .*resume=true"):
+        log.write("step", 1)
+
+
+def test_curves_are_drawn_and_an_empty_log_is_no_error(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    lines = [{"kind": "step", "step": i, "loss": 1 / i, "lr": 0.1} for i in (1, 2)]
+    lines += [{"kind": "epoch", "step": 2, "eer": 0.1}]
+    (tmp_path / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    for log, name in ((tmp_path / LOG, "a.png"), (tmp_path / "none", "b.png")):
+        draw_curves(log, tmp_path / name)
+        assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_meter_counts_between_two_readings() -> None:
+    meter = Meter(torch.device("cpu"), flops_per_crop=1e9)
+    assert list(meter.waiting([1, 2, 3])) == [1, 2, 3]
+    meter.count(8, 4)
+    first, second = meter.read(), meter.read()
+    assert first["crops_per_s"] == pytest.approx(2 * first["speakers_per_s"])
+    assert 0 <= first["loader_wait"] <= 1 and first["memory_gb"] > 0
+    assert first["tflops"] == pytest.approx(first["crops_per_s"] / 1000)
+    assert second["crops_per_s"] == 0
+
+
+def test_flops_are_those_of_the_products() -> None:
+    layers = torch.nn.Sequential(torch.nn.BatchNorm1d(7), torch.nn.Linear(5, 3, bias=False))
+    before = layers[0].running_mean.clone()
+    assert training_flops(layers, torch.randn(1, 7, 5)) == 3 * 2 * 7 * 5 * 3
+    assert torch.equal(layers[0].running_mean, before) and layers.training
