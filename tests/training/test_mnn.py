@@ -28,7 +28,7 @@ from groove.training.export.eer_gate import LabelledSpeech
 from groove.training.export.sealed import sealed_command
 from tests.conftest import ROOT, VOICE_A, VOICE_B
 from tests.data.model.make_tiny_model import TINY_MODEL, tiny_card
-from tests.training.test_export import export, same_as_torch, speakers
+from tests.training.test_export_targets import export, same_as_torch, speakers
 
 pytestmark = pytest.mark.torch
 
