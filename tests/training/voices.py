@@ -17,8 +17,8 @@ from groove.manifest import Utterance, write_manifest
 RATE = 16_000
 
 
-def voice(speaker: int, utterance: int, seconds: float) -> NDArray[np.float32]:
-    """One utterance [S] of a speaker."""
+def voice(speaker: int, utterance: int, seconds: float, noise: float = 0.02) -> NDArray[np.float32]:
+    """One utterance [S] of a speaker; ``noise`` is its level against the voice's."""
     own = np.random.default_rng([7, speaker])
     rng = np.random.default_rng([8, speaker, utterance])
     pitch_hz, centres_hz = own.uniform(80, 260), own.uniform([300, 900, 2200], [900, 2200, 3800])
@@ -32,20 +32,29 @@ def voice(speaker: int, utterance: int, seconds: float) -> NDArray[np.float32]:
     sound = np.fft.irfft(spectrum * tilt, n)
     sound *= np.sin(2 * np.pi * (rng.uniform(3, 5) * t + rng.uniform(0, 1))) > -0.3  # syllables
     level = rng.uniform(0.05, 0.2) / np.sqrt(np.mean(sound**2))
-    return (sound * level + 0.002 * rng.standard_normal(n)).clip(-1, 1).astype(np.float32)
+    return (sound * level + noise * 0.1 * rng.standard_normal(n)).clip(-1, 1).astype(np.float32)
 
 
 def write_voices(
-    folder: Path, name: str, speakers: range, per_speaker: int, *, seconds: float = 1.2
+    folder: Path,
+    name: str,
+    speakers: range,
+    per_speaker: int,
+    *,
+    seconds: float = 1.2,
+    first: int = 0,
+    prefix: str = "s",
+    noise: float = 0.02,
 ) -> Path:
-    """Recordings and their manifest ``folder/name.jsonl``."""
+    """Recordings, from number ``first`` of each voice on, and their manifest ``name.jsonl``."""
     utterances = []
     for speaker in speakers:
-        for i in range(per_speaker):
+        for i in range(first, first + per_speaker):
             length = seconds * (0.8 + 0.1 * (i % 5))
-            path = folder / name / f"s{speaker:03d}" / f"{i}.wav"
+            speaker_id = f"{prefix}{speaker:03d}"
+            path = folder / name / speaker_id / f"{i}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, voice(speaker, i, length), RATE, subtype="PCM_16")
-            utterances.append(Utterance(f"s{speaker:03d}-{i}", f"s{speaker:03d}", path, length))
+            soundfile.write(path, voice(speaker, i, length, noise), RATE, subtype="PCM_16")
+            utterances.append(Utterance(f"{speaker_id}-{i}", speaker_id, path, length))
     write_manifest(utterances, folder / f"{name}.jsonl")
     return folder / f"{name}.jsonl"
