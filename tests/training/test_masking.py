@@ -48,6 +48,12 @@ def test_masks_reach_both_ends_evenly():
     assert counts.max() - counts.min() < 6 * np.sqrt(200)
 
 
+def test_a_mask_as_wide_as_the_frames_fits_in_one_place_only():
+    masked = spec_augment(torch.ones(4000, 1, 4), generator(), most_bins=4, n_time_masks=0)
+    share = (masked == 0).all(dim=2).float().mean().item()  # one of the widths 0 to 4
+    assert abs(share - 1 / 5) < 5 * np.sqrt(0.16 / 4000)
+
+
 def test_the_generator_decides():
     frames = torch.randn(8, 50, 20, generator=generator(5))
     one, same = (spec_augment(frames, generator(1)) for _ in range(2))
