@@ -68,7 +68,12 @@ class StoredFrames:
 class _Dataset(torch.utils.data.Dataset[Item]):
     """What both kinds share: labels, and what replaces a corrupt utterance."""
 
-    def __init__(self, utterances: Sequence[Utterance], labels: Sequence[int] | None) -> None:
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        labels: Sequence[int] | None,
+        n_speakers: int | None,
+    ) -> None:
         if not utterances:
             raise SettingsError("a dataset without utterances; prepare a manifest with some first")
         if labels is not None and len(labels) != len(utterances):
@@ -76,7 +81,10 @@ class _Dataset(torch.utils.data.Dataset[Item]):
         self.utterance_ids = [utterance.utterance_id for utterance in utterances]
         speakers = [-1] * len(utterances) if labels is None else labels
         self.labels = np.asarray(speakers, dtype=np.int64)
-        self.n_speakers = int(self.labels.max()) + 1
+        least = int(self.labels.max()) + 1
+        self.n_speakers = least if n_speakers is None else n_speakers
+        if self.n_speakers < least:
+            raise SettingsError(f"{n_speakers} speakers but labels up to {least - 1}")
         self.corrupt: dict[str, str] = {}  # what the loader has reported
         self.pools: dict[Any, Any] = {}  # the loader's worker processes
         self._known_bad: dict[int, str] = {}  # spares reading them again; changes no result
@@ -142,6 +150,7 @@ class CropDataset(_Dataset):
         augmenter: None leaves the crops clean.
         keep_clean: whether batches hold the crops before the augmenter as well.
         labels: the speaker index of each utterance; None: unlabelled.
+        n_speakers: how many there are, if more than the labels show.
 
     Raises:
         SettingsError: no utterances, a crop without samples, speeds that do not begin with 1, or
@@ -158,8 +167,9 @@ class CropDataset(_Dataset):
         augmenter: Augmenter | None = None,
         keep_clean: bool = False,
         labels: Sequence[int] | None = None,
+        n_speakers: int | None = None,
     ) -> None:
-        super().__init__(utterances, labels)
+        super().__init__(utterances, labels, n_speakers)
         if crop_samples < 1:
             raise SettingsError(f"crops of {crop_samples} samples; wanted 1 or more")
         if not speeds or speeds[0] != 1:
@@ -199,6 +209,7 @@ class FrameDataset(_Dataset):
         crop_frames: length of a crop.
         subtract_mean: whether each crop's mean over its frames is taken off, as the front end does.
         labels: the speaker index of each utterance; None: unlabelled.
+        n_speakers: how many there are, if more than the labels show.
     """
 
     def __init__(
@@ -209,8 +220,9 @@ class FrameDataset(_Dataset):
         crop_frames: int,
         subtract_mean: bool = True,
         labels: Sequence[int] | None = None,
+        n_speakers: int | None = None,
     ) -> None:
-        super().__init__(utterances, labels)
+        super().__init__(utterances, labels, n_speakers)
         if crop_frames < 1:
             raise SettingsError(f"crops of {crop_frames} frames; wanted 1 or more")
         self._source, self._crop_frames, self._subtract_mean = source, crop_frames, subtract_mean

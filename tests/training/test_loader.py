@@ -116,6 +116,7 @@ def test_a_batch_is_what_the_contract_says(made):
     assert batch.frames is None and batch.failures == ()
     for draw, index in zip(batch.draws, batch.speaker_index.tolist(), strict=True):
         assert index == made[1][draw.utterance] + len(SIZES) * draw.speed
+    assert dataset_of(made, n_speakers=9).class_of(Draw(14, 2, 0)) == made[1][14] + 18
     moved = batch.to("meta")
     assert moved.waveform.device.type == "meta" and moved.draws == batch.draws
     assert (
@@ -312,6 +313,7 @@ def test_impossible_loaders_are_refused_at_once(made, changes, message):
         ({"crop_samples": 0}, "crops of 0 samples"),
         ({"speeds": (0.9, 1.0)}, "wanted 1.0 first"),
         ({"labels": [1, 2]}, "2 labels for 15 utterances"),
+        ({"n_speakers": 4}, "4 speakers but labels up to 4"),
     ],
 )
 def test_impossible_datasets_are_refused(made, changes, message):
