@@ -202,6 +202,26 @@ def test_a_prepared_folder_knows_whether_it_is_whole(miniature: Miniature, tmp_p
         check_prepared(tmp_path)
 
 
+def test_a_kill_between_the_renames_leaves_a_folder_that_says_so(
+    miniature: Miniature, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(miniature, tmp_path)
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target == tmp_path / "spk2id.json":
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", replace)
+        prepare(miniature, tmp_path, seed=1)
+    with pytest.raises(CorpusError, match="not prepared to the end"):
+        check_prepared(tmp_path)
+    prepare(miniature, tmp_path, seed=1)
+    assert check_prepared(tmp_path)["options"]["seed"] == 1
+
+
 def test_a_second_run_opens_nothing_and_a_changed_file_alone_is_opened_again(
     tmp_path: Path,
 ) -> None:
