@@ -132,7 +132,9 @@ def test_any_folder_of_speakers_is_prepared(home: Path, tmp_path: Path) -> None:
     again = groove(home, "folder", "--root", str(data), *words, "--join-s", "5", "--seed", "1")
     assert "24 files known before" in again.stdout
     assert any("parts" in u.fields for u in read_manifest(tmp_path / "out/train.jsonl"))
-    inside = groove(home, "folder", "--root", str(data), "--out", str(data / "out"))
+    inside = groove(
+        home, "folder", "--root", str(data), "--out", str(data / "out"), "--features", "none"
+    )
     assert inside.returncode == 2 and "lies inside --root" in inside.stderr
 
 
