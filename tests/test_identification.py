@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,13 +96,20 @@ def test_a_measured_row_is_used_where_it_supports_the_population() -> None:
 def test_beyond_the_table_the_last_decade_is_continued_and_said_so() -> None:
     rows = tuple(
         ThresholdRow(fmr, threshold, 0.0, 50, 10**6, 10, 10)
-        for fmr, threshold in ((1e-1, 0.20), (1e-2, 0.32), (1e-3, 0.42))
+        for fmr, threshold in ((1e-1, 0.20), (1e-2, 0.32), (5e-3, 0.41), (1e-3, 0.42))
     )
     card = fake_card(thresholds=(ThresholdTable(1.0, "x", rows),), calibration=None)
     fmr = fmr_of_comparison(0.01, 1000)
     found = threshold_for(card, 3.0, 1000)
     assert found.value == pytest.approx(0.42 + 0.10 * math.log10(1e-3 / fmr))
     assert not found.measured and "not measured (smallest measured: 0.001)" in found.rule
+    calibrated = fake_card(thresholds=card.thresholds, calibration=CALIBRATION)
+    assert CALIBRATION.llr(found.value, 3.0) < math.log(1000)
+    assert threshold_for(calibrated, 3.0, 1000).value > found.value  # the stricter of the two
+    sure = replace(CALIBRATION, bias=0.0)
+    assert CALIBRATION.llr(found.value, 3.0) + 9.0 > math.log(1000)
+    certain = fake_card(thresholds=card.thresholds, calibration=sure)
+    assert threshold_for(certain, 3.0, 1000).value == found.value
     values = [threshold_for(card, 3.0, n).value for n in (1, 10, 11, 100, 1000, 10**5)]
     assert values == sorted(values)
     with pytest.raises(SettingsError, match="no score could keep that promise"):

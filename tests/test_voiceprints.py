@@ -104,6 +104,8 @@ def test_deletion_is_in_the_bytes(store: VoiceprintStore, rng: np.random.Generat
     store.add("kept", kept, TAG)
     for i, utterance in enumerate(gone):
         store.add(f"secret name {i % 8}", [utterance], TAG)
+    idle = sqlite3.connect(store.path)  # another program: the log is not emptied by closing
+    idle.execute("SELECT * FROM person").fetchall()
     before = raw_bytes(store.path)
     assert all(holds(before, u.embedding) for u in gone)  # the search itself works
     erased = store.forget([f"secret name {i}" for i in range(8)])
@@ -113,6 +115,7 @@ def test_deletion_is_in_the_bytes(store: VoiceprintStore, rng: np.random.Generat
     assert b"secret name" not in after
     assert all(holds(after, u.embedding) for u in kept)
     assert [p.name for p in store.people()] == ["kept"]
+    idle.close()
 
 
 def test_the_same_recording_under_two_names_stays_where_it_belongs(
@@ -146,8 +149,11 @@ VoiceprintStore({str(store.path)!r}).forget(["a"])
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     assert holds(raw_bytes(store.path), gone.embedding)
+    idle = sqlite3.connect(store.path)  # with it open, closing a connection empties no log
+    idle.execute("SELECT * FROM person").fetchall()
     assert VoiceprintStore(store.path).people() == []
     assert not holds(raw_bytes(store.path), gone.embedding)
+    idle.close()
 
 
 def test_forgetting_says_so_when_another_process_keeps_the_bytes(
