@@ -261,7 +261,7 @@ def _write_npz(path: Path, rows: Sequence[Row], meta: dict[str, Any]) -> None:
     size = rows[0].embedding.shape[0] if rows else 0
     columns: dict[str, Any] = {
         "meta": np.array(json.dumps(meta)),
-        "embedding": np.array([row.embedding for row in rows], np.float32).reshape(-1, size),
+        "embedding": np.array([row.embedding for row in rows], np.float32).reshape(len(rows), size),
         "utterance_id": np.array([row.utterance_id for row in rows], dtype=np.str_),
         "path": np.array([row.path for row in rows], dtype=np.str_),
         "speaker_id": np.array([row.speaker_id for row in rows], dtype=np.str_),

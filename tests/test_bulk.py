@@ -159,3 +159,10 @@ def test_kill_9_in_the_middle_loses_at_most_what_was_not_flushed(tmp_path: Path)
     assert (summary.n_known, summary.n_embedded) == (done, 200 - done)
     assert len(read_rows(out)) == 200
     assert not list(out.glob("embeddings.part-*"))
+
+
+def test_where_nothing_can_be_embedded_every_reason_is_listed(tmp_path: Path) -> None:
+    gone = Recording("gone", tmp_path / "gone.wav")
+    summary = embed_many([gone], Embedder(FakeEncoder()), tmp_path / "out", workers=1)
+    assert (summary.n_embedded, summary.n_failed) == (0, 1)
+    assert read_rows(tmp_path / "out") == []

@@ -31,11 +31,23 @@ class EmbeddedTrials:
     test: Side
 
     @classmethod
-    def of(cls, trial_set: TrialSet, found: Mapping[Path, Embedded], size: int) -> EmbeddedTrials:
-        """Put the embeddings of ``size`` numbers in their places."""
+    def of(
+        cls,
+        trial_set: TrialSet,
+        found: Mapping[Path, Embedded],
+        size: int,
+        *,
+        crop_scores: bool = False,
+    ) -> EmbeddedTrials:
+        """Put the embeddings of ``size`` numbers in their places.
+
+        With ``crop_scores`` a group's recordings count by their crops' mean length, so that a score
+        is the mean over all pairs of crops of the two sides.
+        """
         available = trial_set.available()
-        enrollment = _side(trial_set.enrollment_files, found, size)
-        test = _side([None if p is None else (p,) for p in trial_set.test_files], found, size)
+        enrollment = _side(trial_set.enrollment_files, found, size, crop_scores)
+        tests = [None if path is None else (path,) for path in trial_set.test_files]
+        test = _side(tests, found, size, crop_scores)
         table = trial_set.table
         kept = enrollment.acquired[table.enrollment] & test.acquired[table.test]
         return cls(table.only(kept), kept, int((~available).sum()), enrollment, test)
@@ -49,7 +61,10 @@ class EmbeddedTrials:
 
 
 def _side(
-    groups: Sequence[tuple[Path, ...] | None], found: Mapping[Path, Embedded], size: int
+    groups: Sequence[tuple[Path, ...] | None],
+    found: Mapping[Path, Embedded],
+    size: int,
+    crop_scores: bool,
 ) -> Side:
     """Mean embedding, mean length and seconds of speech of each group of recordings."""
     embedding = np.full((len(groups), size), np.nan)
@@ -58,9 +73,12 @@ def _side(
         rows = [found[path] for path in group or ()]
         usable = [(row.embedding, row) for row in rows if row.embedding is not None]
         if usable:
-            total = np.sum([e.astype(np.float64) for e, _ in usable], axis=0)
-            embedding[i] = unit_length(total)
-            mean_length[i] = float(np.mean([row.mean_length for _, row in usable]))
+            weights = [row.mean_length if crop_scores else 1.0 for _, row in usable]
+            mean = np.mean(
+                [w * e.astype(np.float64) for w, (e, _) in zip(weights, usable, strict=True)], 0
+            )
+            embedding[i] = unit_length(mean)
+            mean_length[i] = float(np.linalg.norm(mean))
             speech_s[i] = sum(row.speech_s for _, row in usable)
     return Side(embedding, mean_length, speech_s)
 

@@ -205,7 +205,9 @@ def _result(
 ) -> SystemResult:
     embedder = system.embedder
     card = embedder.encoder.card
-    sides = EmbeddedTrials.of(trial_set, found, card.embedding_size)
+    sides = EmbeddedTrials.of(
+        trial_set, found, card.embedding_size, crop_scores=settings.crop_scores
+    )
     progress(f"scoring with {system.name}", 0, 1)
     if not 0 < sides.table.n_target < len(sides.table):
         raise ScoringError(

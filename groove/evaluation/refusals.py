@@ -35,10 +35,10 @@ def refuse_shared(
     cohort: Sequence[Utterance],
     calibration_set: TrialSet | None,
 ) -> None:
-    """Neither cohort nor calibration may hold a speaker or a recording of the trials.
+    """Trials, cohort and calibration set hold different speakers and recordings.
 
     Raises:
-        ManifestError: one of them does.
+        ManifestError: two of them share one.
     """
     others: list[tuple[str, set[str], set[Path]]] = []
     if cohort:
@@ -46,6 +46,15 @@ def refuse_shared(
         others.append(("cohort", speakers, {u.path.resolve() for u in cohort}))
     if calibration_set:
         files = {path.resolve() for path in files_of(calibration_set)}
+        for _, of_cohort, cohort_files in others:
+            both = sorted(of_cohort & set(calibration_set.speaker_names)) or sorted(
+                str(path) for path in cohort_files & files
+            )
+            if both:
+                raise ManifestError(
+                    f"cohort: {both[0]} is in the calibration set as well ({len(both)} such); "
+                    "it must hold other speakers"
+                )
         others.append(("calibration set", set(calibration_set.speaker_names), files))
     for what, speakers, files in others:
         for trial_set in trial_sets:

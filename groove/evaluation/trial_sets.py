@@ -392,7 +392,28 @@ def _checked(found: TrialSet, where: str) -> TrialSet:
             f"{where}: no recording of any trial is there (first missing: {found.missing[0]}); "
             "is the folder right?"
         )
+    _refuse_own_recordings(found)
     return found
+
+
+def _refuse_own_recordings(found: TrialSet) -> None:
+    """No test recording may be among those that its enrollment was made of."""
+    index = {path: i for i, path in enumerate(found.test_files) if path is not None}
+    n_tests, table = len(found.test_files), found.table
+    owned = [
+        enrollment * n_tests + index[path]
+        for enrollment, group in enumerate(found.enrollment_files)
+        for path in group or ()
+        if path in index
+    ]
+    inside = np.isin(table.enrollment.astype(np.int64) * n_tests + table.test, owned)
+    if inside.any():
+        trial = int(np.argmax(inside))
+        raise ManifestError(
+            f"{found.name}: the enrollment {table.enrollment_ids[int(table.enrollment[trial])]} "
+            f"holds the test recording {table.test_ids[int(table.test[trial])]} itself "
+            f"({int(inside.sum())} such trials); a recording is never compared with itself"
+        )
 
 
 def _some(names: Sequence[str]) -> str:

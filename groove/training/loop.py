@@ -156,8 +156,9 @@ def _validate(run: Run, kind: str, best: Path) -> None:
 def _average(run: Run, best: Path) -> None:
     backbone = run.objective.backbone
     if run.place.is_first:
-        kept = [_epoch_path(run, epoch) for epoch in range(run.progress.epoch + 1)]
-        backbone.load_state_dict(average_checkpoints([path for path in kept if path.is_file()]))
+        paths = [_epoch_path(run, epoch) for epoch in range(run.progress.epoch + 1)]
+        kept = [path for path in paths if path.is_file()][-run.config.train.average :]
+        backbone.load_state_dict(average_checkpoints(kept))
     ddp.same_state(backbone, run.place)
     run.keep(run.out / "average.pt")
     if run.validator is not None:

@@ -216,7 +216,7 @@ def _images_of_axis(
 
 
 def _highpassed(response: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Allen and Berkley's filter (their appendix): second order, at 1/100 of the sample rate.
+    """Allen and Berkley's filter (their appendix): second order, at 100 Hz.
 
     Run as a product of spectra; the padding holds its tail, which is gone within 0.1 s.
     """

@@ -149,6 +149,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     if config.validate.every:
         validator = open_validator(config, student.fbank, material.speakers)
     objective = _objective(config, student, material, teacher).to(place.device)
+    objective.train()  # an imported network comes in evaluation mode
     scaler_name = precision.choose(run.precision, place.device)
     opened = Run(
         config=config,
@@ -253,7 +254,8 @@ def _restore(run: Run, saved: Checkpoint) -> None:
     except (RuntimeError, ValueError, KeyError) as error:
         said = " ".join(str(error).split())[:200]
         raise TrainingError(f"{run.out / 'last.pt'}: does not fit this run ({said})") from None
-    run.scaler.load_state_dict(saved.scaler)
+    if saved.scaler:  # empty where the run had none, on a CPU or in bf16
+        run.scaler.load_state_dict(saved.scaler)
     set_rng_states(saved.rng)
 
 

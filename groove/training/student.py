@@ -71,6 +71,8 @@ def resume_point(config: TrainConfig, last: Path) -> Checkpoint | None:
     if not last.is_file():
         raise TrainingError(f"{last}: no run to go on with; start one without resume=true")
     saved = load(last)
+    if config.train.init:  # the size and the front end were taken from there
+        config = _sized(config, saved.network, saved.card.fbank)
     now, then = _flat(plain(config)), _flat(saved.config)
     differ = [key for key in keys(TrainConfig) if now.get(key) != then.get(key)]
     differ = [key for key in differ if key not in MAY_CHANGE]
@@ -106,7 +108,10 @@ def open_student(config: TrainConfig, saved: Checkpoint | None) -> Student:
 
 def effective(config: TrainConfig, student: Student) -> TrainConfig:
     """The settings with the size and front end that the student really has."""
-    network, fbank = student.network, student.fbank
+    return _sized(config, student.network, student.fbank)
+
+
+def _sized(config: TrainConfig, network: Network, fbank: FbankConfig) -> TrainConfig:
     run = replace(config.train, emb_dim=network.embedding_size)
     if network.channels:
         run = replace(run, channels=network.channels)
