@@ -216,3 +216,10 @@ def test_what_is_not_speech_is_undecided_and_never_matches_itself(
     done = compare(str(path), str(path), "--threshold", "-1")
     assert done.returncode == 2
     assert "undecided" in done.stdout
+
+
+def test_embedding_what_is_not_there_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = groove("embed", str(tmp_path / "absent"), "--out", str(out), "--model", str(TINY_MODEL))
+    assert done.returncode == 2 and "no such file or folder" in done.stderr
+    assert done.stderr.count("\n") == 1 and not out.exists()

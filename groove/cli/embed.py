@@ -76,6 +76,8 @@ def _recordings(inputs: tuple[Path, ...]) -> list[Recording]:
     from groove.bulk import Recording, find_recordings
     from groove.manifest import read_manifest
 
+    if not any(path.exists() for path in inputs):
+        raise ManifestError(f"{inputs[0]}: no such file or folder")
     if len(inputs) == 1 and inputs[0].is_dir():
         return find_recordings(inputs[0])
     if len(inputs) == 1 and inputs[0].suffix == ".jsonl":
