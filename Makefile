@@ -14,7 +14,7 @@ compare: .venv/ready model
 
 # The whole of it: style, types, import contracts, every test, then the base install alone.
 test: lint .venv-train/ready-dev model
-	.venv-train/bin/python -m pytest
+	.venv-train/bin/python -m pytest -n auto --dist loadfile
 	$(MAKE) test-core
 
 check: test
@@ -28,7 +28,7 @@ lint: .venv-train/ready-dev
 # The core tests in an environment that has the base install, and pytest.
 test-core: .venv/ready model
 	.venv/bin/python $(PIP) -r requirements/test-core.txt
-	.venv/bin/python -m pytest -m "not torch and not peers and not browser" --ignore=tests/training
+	.venv/bin/python -m pytest -n auto --dist loadfile -m "not torch and not peers and not browser" --ignore=tests/training
 
 # Peers' packages: makes the golden files again and compares; not part of CI.
 test-peers: .venv-train/ready-dev model

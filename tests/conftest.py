@@ -6,8 +6,14 @@ import csv
 import os
 from pathlib import Path
 
-import numpy as np
-import pytest
+# The networks of the tests are tiny: more threads would wait for each other, most of all when tests
+# run side by side. It must be said before numpy and torch are loaded; the processes that tests
+# start inherit it.
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 VOICE_A, VOICE_A2, VOICE_B = (

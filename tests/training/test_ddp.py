@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import socket
@@ -56,21 +57,31 @@ def write_gradients(folder: Path) -> None:
 
 
 def spawn(work: Callable[..., object], *arguments: object, world_size: int = 2) -> None:
-    """What torchrun does, without its rendezvous: processes that know who they are."""
-    port, context = free_port(), multiprocessing.get_context("fork")
+    """What torchrun does, without its rendezvous: processes that know who they are.
+
+    They are new processes and no forks: a fork of a process that has computed with many threads
+    may wait for ever for a lock that one of them held.
+    """
+    port, context = free_port(), multiprocessing.get_context("spawn")
     running = [
         context.Process(target=_be, args=(work, arguments, rank, world_size, port))
         for rank in range(world_size)
     ]
-    for process in running:
-        process.start()
-    for process in running:
-        process.join(timeout=300)
-    assert [process.exitcode for process in running] == [0] * world_size
+    try:
+        for process in running:
+            process.start()
+        for process in running:
+            process.join(timeout=200)
+        assert [process.exitcode for process in running] == [0] * world_size
+    finally:
+        for process in running:  # pytest could not end while one still runs
+            process.kill()
+            process.join()
 
 
 def _be(work: Callable[..., object], arguments: Any, rank: int, world_size: int, port: int) -> None:
-    torch.set_num_threads(1)  # a forked process has none of its parent's threads
+    faulthandler.dump_traceback_later(150, exit=True)  # says where it hangs, if it does
+    torch.set_num_threads(1)
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in names.items()}
     os.environ |= {"LOCAL_WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1"}
