@@ -194,6 +194,38 @@ def test_cohort_and_calibration_must_hold_other_speakers_and_recordings(
         run(manifest, cohort=renamed, as_norm=True)
 
 
+def test_a_plain_list_names_its_speakers_or_says_that_it_cannot(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    by_speaker = [[u for u in corpus if u.speaker_id == s] for s in {u.speaker_id for u in corpus}]
+    test = [u for own in by_speaker for u in own[:2]]
+    audio = tmp_path / "audio"
+    for u in test:
+        (audio / u.speaker_id).mkdir(parents=True, exist_ok=True)
+        for copy in (audio / u.speaker_id / u.path.name, audio / u.path.name):
+            copy.write_bytes(u.path.read_bytes())
+    pairs = [(a, b) for i, a in enumerate(test) for b in test[i + 1 :]]
+    for name, id_of in (
+        ("folders.txt", lambda u: f"{u.speaker_id}/{u.path.name}"),
+        ("flat.txt", lambda u: u.path.name),
+    ):
+        trials = [Trial(id_of(a), id_of(b), a.speaker_id == b.speaker_id) for a, b in pairs]
+        write_trials(trials, tmp_path / name, "voxceleb")
+    folders, flat = (from_list(tmp_path / name, audio) for name in ("folders.txt", "flat.txt"))
+    # the same voices as other files: only the names can tell
+    cohort = tuple(corpus)
+    systems = [System("fake", Embedder(FakeEncoder()))]
+    with pytest.raises(ManifestError, match="cohort: speaker .* is in the trials of folders.txt"):
+        evaluate(systems, [folders], Settings(n_draws=2, cohort=cohort, as_norm=True, top_n=2))
+    report = evaluate(systems, [flat], Settings(n_draws=2, cohort=cohort, as_norm=True, top_n=2))
+    (sentence,) = report.systems[0].unchecked
+    assert sentence.startswith("speakers unknown: overlap not checked for the trials (flat.txt)")
+    write_report(report, tmp_path / "out", figures=False)
+    assert "**Speakers unknown: overlap not checked" in (tmp_path / "out/report.md").read_text()
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["systems"][0]["unchecked"]
+    assert evaluate(systems, [folders], Settings(n_draws=2)).systems[0].unchecked == ()
+
+
 def test_as_norm_and_a_fitted_calibration_go_through(
     corpus: list[Utterance], tmp_path: Path
 ) -> None:

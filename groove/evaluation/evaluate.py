@@ -43,7 +43,7 @@ from groove.evaluation.measures import (
     measure,
     recalls,
 )
-from groove.evaluation.refusals import refuse_missing, refuse_shared
+from groove.evaluation.refusals import refuse_missing, refuse_shared, unchecked
 from groove.evaluation.scores import BackEnd, Cohort
 from groove.evaluation.trial_sets import TrialSet
 from groove.manifest import Utterance
@@ -238,6 +238,8 @@ def _result(
         back_end=back_end.describe(),
         calibration=llr.source if llr else "",
         notes=trial_set.notes,
+        unchecked=unchecked(trial_set, settings.calibration_set),
+        training_data=card.training_data,
         measured=measured,
         recall=_recall(trial_set, whole, settings),
         condition=trial_set.condition,

@@ -51,6 +51,8 @@ class SystemResult:
     back_end: str
     calibration: str  # where the log-likelihood ratios come from; "" where there are none
     notes: tuple[str, ...]
+    unchecked: tuple[str, ...]  # what could not be checked about shared speakers
+    training_data: str  # as the card says
     measured: Measured
     recall: dict[str, Any]
     condition: str

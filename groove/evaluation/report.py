@@ -128,6 +128,8 @@ def _system_json(system: SystemResult) -> dict[str, Any]:
         "back_end": system.back_end,
         "calibration": system.calibration or None,
         "notes": list(system.notes),
+        "unchecked": list(system.unchecked),
+        "training_data": system.training_data,
         "n_target": measured.n_target,
         "n_nontarget": measured.n_nontarget,
         "n_speakers": measured.n_speakers,
@@ -201,6 +203,8 @@ def _blocks(report: Report, pictures: Sequence[Picture], *, drawn: bool) -> Iter
         yield Text(_summary(system))
     for note in dict.fromkeys(note for system in systems for note in system.notes):
         yield Text(f"Trials: {note}.", is_warning=note.startswith("NOT"))
+    for note in dict.fromkeys(note for system in systems for note in system.unchecked):
+        yield Text(f"{note[0].upper()}{note[1:]}.", is_warning=True)
     yield from _exclusion_blocks(systems)
     yield Heading("Metrics")
     yield _metric_table(systems)
@@ -374,6 +378,7 @@ def _settings_table(systems: Sequence[SystemResult]) -> Table:
         "model": [s.model for s in systems],
         "model hash": [s.model_hash[:16] for s in systems],
         "embedding size": [str(s.embedding_size) for s in systems],
+        "trained on (its speakers are not compared)": [s.training_data for s in systems],
         "cutting": [s.cutting for s in systems],
         "score": [s.back_end for s in systems],
         "log-likelihood ratios": [s.calibration or "none" for s in systems],

@@ -18,13 +18,8 @@ import numpy as np
 
 from groove.corpora.files import resolve_audio
 from groove.errors import ManifestError
-from groove.evaluation.trial_table import (
-    Bools,
-    Ints,
-    TrialTable,
-    read_trial_table,
-    speakers_from_labels,
-)
+from groove.evaluation.list_speakers import speakers_of_list
+from groove.evaluation.trial_table import Bools, Ints, TrialTable, read_trial_table
 from groove.manifest import HELP, Utterance, read_lines, read_manifest
 from groove.trials import TrialForm, draw_trials
 
@@ -47,7 +42,7 @@ class TrialSet:
     test_files: tuple[Path | None, ...]
     enrollment_speakers: Ints  # [E]
     test_speakers: Ints  # [T]
-    speaker_names: tuple[str, ...]  # of the numbers; empty where names are not known
+    speaker_names: tuple[str, ...]  # [K], of the numbers; "" where nobody says the name
     enrollment_conditions: tuple[str, ...] = ()  # [E], or empty
     test_conditions: tuple[str, ...] = ()  # [T], or empty
     condition: str = ""  # what the conditions are: "genre"
@@ -61,6 +56,16 @@ class TrialSet:
         return self.table.enrollment_ids == self.table.test_ids and len(self.table) == (
             n * (n - 1) // 2
         )
+
+    @property
+    def named_speakers(self) -> frozenset[str]:
+        """The speakers whose names are known."""
+        return frozenset(self.speaker_names) - {""}
+
+    @property
+    def n_unnamed(self) -> int:
+        """How many speakers nobody names, so that they cannot be looked for elsewhere."""
+        return sum(not name for name in self.speaker_names)
 
     def available(self) -> Bools:
         """The trials [N] whose files are all there."""
@@ -92,19 +97,23 @@ def from_list(
         raise ManifestError(f"{audio}: no such folder; --audio is where the list's names begin")
     table = read_trial_table(path, form)
     search = _Search(lambda name: resolve_audio(audio / name))
-    enrollments = _enrollments(table, search, enroll_map)
-    speakers = speakers_from_labels(table, path.name)
+    groups = None
+    if enroll_map is not None:
+        groups = _mapped(table.enrollment_ids, read_enroll_map(enroll_map), enroll_map.name)
+    own = groups or [[name] for name in table.enrollment_ids]
+    speakers = speakers_of_list(table, path.name, recordings=groups)
     return _checked(
         TrialSet(
             name=path.name,
             protocol="mean of the enrollment's recordings" if enroll_map else "",
             table=table,
-            enrollment_files=enrollments,
+            enrollment_files=tuple(_all_or_none([search(name) for name in one]) for one in own),
             test_files=tuple(search(name) for name in table.test_ids),
-            enrollment_speakers=speakers[0],
-            test_speakers=speakers[1],
-            speaker_names=(),
+            enrollment_speakers=speakers.enrollment,
+            test_speakers=speakers.test,
+            speaker_names=speakers.names,
             missing=tuple(search.missing),
+            notes=(f"speakers as the {speakers.said_by} say",) if speakers.said_by else (),
         ),
         str(audio),
     )
@@ -264,17 +273,6 @@ class _Search:
             if self._found[name] is None:
                 self.missing.append(name)
         return self._found[name]
-
-
-def _enrollments(
-    table: TrialTable, search: _Search, enroll_map: Path | None
-) -> tuple[tuple[Path, ...] | None, ...]:
-    groups = (
-        [[name] for name in table.enrollment_ids]
-        if enroll_map is None
-        else _mapped(table.enrollment_ids, read_enroll_map(enroll_map), enroll_map.name)
-    )
-    return tuple(_all_or_none([search(name) for name in group]) for group in groups)
 
 
 def read_enroll_map(path: Path) -> dict[str, list[str]]:
