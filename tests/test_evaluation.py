@@ -13,7 +13,7 @@ import pytest
 from groove.audio import read_audio
 from groove.bench import wav_bytes
 from groove.embedder import Embedder
-from groove.errors import ManifestError, ScoringError
+from groove.errors import ManifestError, NoSpeech, ScoringError
 from groove.evaluation.cache import EmbeddingCache
 from groove.evaluation.evaluate import Settings, System, evaluate
 from groove.evaluation.findings import Report
@@ -144,6 +144,92 @@ def test_models_that_refuse_different_recordings_are_compared_on_the_common_tria
     assert len(part.exclusions.failed) >= 1 and "too little speech" in part.exclusions.failed[0][1]
     assert report.pairs[0].n_trials == int((~np.isnan(part.scores)).sum()) < len(whole.scores)
     assert part.exclusions.n_failed_trials == len(part.scores) - report.pairs[0].n_trials
+
+
+def test_cllr_is_compared_on_the_common_trials_or_the_reason_is_given(
+    manifest: Path, corpus: list[Utterance], tmp_path: Path
+) -> None:
+    speech = sorted(Embedder(FakeEncoder()).examine(u.path).speech.speech_s for u in corpus)
+    strict = FakeEncoder(name="strict", min_speech_s=speech[1])
+    report = run(manifest, FakeEncoder(), strict)
+    (pair,) = report.pairs
+    (c,) = [c for c in pair.comparisons if c.metric == "cllr"]
+    whole, part = report.systems
+    kept = ~np.isnan(part.scores)
+    target = whole.table.is_target
+    assert whole.llrs is not None and not kept.all()
+    common = cllr(whole.llrs[kept & target], whole.llrs[kept & ~target])
+    assert c.interval.a == pytest.approx(common, abs=1e-9)
+    assert c.interval.b == pytest.approx(part.measured.metrics["cllr"].value, abs=1e-9)
+    assert pair.unavailable == {}
+    report = run(manifest, FakeEncoder(), FakeEncoder(name="plain", calibration=None))
+    (pair,) = report.pairs
+    assert "cllr" not in {c.metric for c in pair.comparisons}
+    assert "plain has no calibration" in pair.unavailable["cllr"]
+    write_report(report, tmp_path, figures=False)
+    for name in ("report.html", "report.md", "metrics.txt"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "not available: Cllr, bits: plain has no calibration" in text, name
+
+
+def picky(name: str, *unheard: Utterance) -> System:
+    """A model that hears nothing in some recordings."""
+
+    class Picky(Embedder):
+        def examine(self, source: object, *args: object) -> object:
+            if source in [u.path for u in unheard]:
+                raise NoSpeech("nothing heard")
+            return super().examine(source, *args)  # type: ignore[arg-type]
+
+    encoder = FakeEncoder()
+    encoder.model_hash = name.ljust(64, "0")  # another model, so that no cache answers for it
+    return System(name, Picky(encoder))
+
+
+def test_a_model_that_loses_a_class_of_trials_does_not_cost_the_report(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    """Whoever hears only one recording of a speaker has no target trial left."""
+    first = [u for u in corpus if u.speaker_id == corpus[0].speaker_id][:2]
+    other = next(u for u in corpus if u.speaker_id != corpus[0].speaker_id)
+    write_manifest([*first, other], tmp_path / "m.jsonl")
+    systems = [System("fine", Embedder(FakeEncoder())), picky("picky", first[0])]
+    trial_set = from_manifest(tmp_path / "m.jsonl")
+    report = evaluate(systems, [trial_set], Settings(n_draws=10))
+    assert [s.name for s in report.systems] == ["fine"]
+    (lost,) = report.unmeasured
+    assert lost.name == "picky" and "0 target and 1 non-target trials are left" in lost.reason
+    assert "nothing heard" in lost.reason
+    (pair,) = report.pairs
+    assert pair.comparisons == () and pair.n_trials == 1
+    assert set(pair.unavailable) == {"eer", "min_dcf_0.01", "min_dcf_0.05", "cllr"}
+    assert "0 target and 1 non-target trials could be scored by both" in pair.unavailable["eer"]
+    write_report(report, tmp_path / "out", figures=False)
+    for name in ("report.html", "report.md", "metrics.txt"):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert "picky: not measured: 0 target" in text and "not available: EER" in text, name
+    values = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert values["unmeasured"][0]["name"] == "picky"
+    assert {c["metric"]: c["value_a"] for c in values["comparisons"]}["eer"] is None
+    assert "nothing heard" in (tmp_path / "out" / "failed.jsonl").read_text()
+    with pytest.raises(ScoringError, match="picky: 0 target and 1 non-target trials are left"):
+        evaluate(systems[1:], [trial_set], Settings(n_draws=10))
+
+
+def test_common_trials_without_a_class_do_not_cost_the_report(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    """Each model can be measured by itself, but they share no target trial."""
+    own = [u for u in corpus if u.speaker_id == corpus[0].speaker_id][:4]
+    other = next(u for u in corpus if u.speaker_id != corpus[0].speaker_id)
+    assert len(own) == 4
+    write_manifest([*own, other], tmp_path / "m.jsonl")
+
+    systems = [picky("a", *own[:2]), picky("b", *own[2:])]
+    report = evaluate(systems, [from_manifest(tmp_path / "m.jsonl")], Settings(n_draws=10))
+    assert len(report.systems) == 2 and report.unmeasured == ()
+    assert report.pairs[0].comparisons == () and report.pairs[0].n_trials == 0
+    assert "0 target and 0 non-target trials" in report.pairs[0].unavailable["cllr"]
 
 
 def test_a_missing_file_is_counted_and_strict_refuses_it(

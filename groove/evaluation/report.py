@@ -30,7 +30,7 @@ from groove.evaluation.document import (
     to_markdown,
     to_text,
 )
-from groove.evaluation.findings import PairResult, Report, SystemResult
+from groove.evaluation.findings import PairResult, Report, SystemResult, Unmeasured
 from groove.evaluation.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS
 from groove.manifest import write_lines
 from groove.version import VERSION
@@ -74,10 +74,11 @@ def write_report(report: Report, out: Path, *, figures: bool = True) -> list[Pat
         "metrics.txt": to_text(blocks),
         "metrics.json": json.dumps(to_json(report), ensure_ascii=False, indent=1) + "\n",
     }
-    missing = sorted({name for s in report.systems for name in s.exclusions.missing_files})
+    everything = [*report.systems, *report.unmeasured]
+    missing = sorted({name for s in everything for name in s.exclusions.missing_files})
     failed = [
         json.dumps({"system": s.name, "path": path, "reason": reason}, ensure_ascii=False)
-        for s in report.systems
+        for s in everything
         for path, reason in s.exclusions.failed
     ]
     for name, lines in (("missing.txt", missing), ("failed.jsonl", list(dict.fromkeys(failed)))):
@@ -96,6 +97,10 @@ def to_json(report: Report) -> dict[str, Any]:
         "n_draws": report.n_draws,
         "seed": report.seed,
         "systems": [_system_json(system) for system in report.systems],
+        "unmeasured": [
+            {"name": u.name, "trials": u.trials, "protocol": u.protocol, "reason": u.reason}
+            for u in report.unmeasured
+        ],
         "comparisons": [
             {
                 "a": pair.a,
@@ -107,10 +112,24 @@ def to_json(report: Report) -> dict[str, Any]:
                 "value_a": c.interval.a,
                 "value_b": c.interval.b,
                 "better": {"a": pair.a, "b": pair.b, "none": None}[c.better],
+                "reason": None,
             }
             | {"a": pair.a, "b": pair.b}
             for pair in report.pairs
             for c in pair.comparisons
+        ]
+        + [
+            {
+                "a": pair.a,
+                "b": pair.b,
+                "protocol": pair.protocol,
+                "n_trials": pair.n_trials,
+                "metric": metric,
+                **dict.fromkeys(("value_a", "value_b", "difference", "low", "high", "better")),
+                "reason": reason,
+            }
+            for pair in report.pairs
+            for metric, reason in pair.unavailable.items()
         ],
     }
 
@@ -201,11 +220,13 @@ def _blocks(report: Report, pictures: Sequence[Picture], *, drawn: bool) -> Iter
     yield Heading(f"Evaluation on {systems[0].trials}", 1)
     for system in systems:
         yield Text(_summary(system))
+    for lost in report.unmeasured:
+        yield Text(f"{lost.title}: not measured: {lost.reason}.", is_warning=True)
     for note in dict.fromkeys(note for system in systems for note in system.notes):
         yield Text(f"Trials: {note}.", is_warning=note.startswith("NOT"))
     for note in dict.fromkeys(note for system in systems for note in system.unchecked):
         yield Text(f"{note[0].upper()}{note[1:]}.", is_warning=True)
-    yield from _exclusion_blocks(systems)
+    yield from _exclusion_blocks([*systems, *report.unmeasured])
     yield Heading("Metrics")
     yield _metric_table(systems)
     yield Text(
@@ -248,7 +269,7 @@ def _summary(system: SystemResult) -> str:
     )
 
 
-def _exclusion_blocks(systems: Sequence[SystemResult]) -> Iterator[Block]:
+def _exclusion_blocks(systems: Sequence[SystemResult | Unmeasured]) -> Iterator[Block]:
     first = systems[0].exclusions
     if first.n_repeated:
         yield Text(
@@ -327,7 +348,16 @@ def _comparison_blocks(pairs: Sequence[PairResult]) -> Iterator[Block]:
                     names[c.better],
                 )
             )
-    yield Table(("", "protocol", "a", "b", "b - a", "verdict"), tuple(rows))
+    if rows:
+        yield Table(("", "protocol", "a", "b", "b - a", "verdict"), tuple(rows))
+    for pair in pairs:
+        for reason in dict.fromkeys(pair.unavailable.values()):
+            lost = [LABELS[name] for name, why in pair.unavailable.items() if why == reason]
+            where = f" ({pair.protocol})" if pair.protocol else ""
+            yield Text(
+                f"{pair.a} and {pair.b}{where}: not available: {'; '.join(lost)}: {reason}.",
+                is_warning=len(lost) > 1,
+            )
     yield Text(
         "Both systems are weighed by the same draws of speakers, on the trials that both could "
         "score. One is called better only if the 95 % interval of the difference excludes 0.",
