@@ -280,6 +280,54 @@ def test_cohort_and_calibration_must_hold_other_speakers_and_recordings(
         run(manifest, cohort=renamed, as_norm=True)
 
 
+def test_cohort_and_calibration_set_must_differ_as_well(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    first, second, third, fourth = sorted({u.speaker_id for u in corpus})
+    test = [u for u in corpus if u.speaker_id in (first, second)]
+    rest = [u for u in corpus if u.speaker_id in (third, fourth)]
+    write_manifest(test, tmp_path / "test.jsonl")
+    write_manifest(rest, tmp_path / "rest.jsonl")
+    shared = from_manifest(tmp_path / "rest.jsonl")
+    with pytest.raises(ManifestError, match=f"cohort: {third} is in the calibration set as well"):
+        run(tmp_path / "test.jsonl", cohort=tuple(rest), as_norm=True, calibration_set=shared)
+    renamed = tuple(Utterance(u.utterance_id, f"x{u.speaker_id}", u.path, 1.0) for u in rest)
+    name = min(str(u.path.resolve()) for u in rest)
+    with pytest.raises(ManifestError, match=f"cohort: {name} is in the calibration set as well"):
+        run(tmp_path / "test.jsonl", cohort=renamed, as_norm=True, calibration_set=shared)
+
+
+def test_an_enrollment_must_not_hold_its_own_test(corpus: list[Utterance], tmp_path: Path) -> None:
+    first = [u for u in corpus if u.speaker_id == corpus[0].speaker_id]
+    other = next(u for u in corpus if u.speaker_id != corpus[0].speaker_id)
+    folder, map_ = corpus[0].path.parent, tmp_path / "map"
+    a, b, c, d = (u.path.name for u in (*first[:3], other))
+    trials = [Trial("model", b, True), Trial("model", c, True), Trial("model", d, False)]
+    write_trials(trials, tmp_path / "t.txt", "kaldi")
+    map_.write_text(f"model {a} {b}\n")
+    with pytest.raises(
+        ManifestError, match=rf"the enrollment model holds the test recording {b} itself \(1 such"
+    ):
+        from_list(tmp_path / "t.txt", folder, enroll_map=map_)
+    # the same file by another name, which comes first
+    trials = [Trial("model", b.replace("wav", "flac"), True), *trials]
+    write_trials(trials, tmp_path / "t.txt", "kaldi")
+    with pytest.raises(ManifestError, match=r"\(2 such trials\); a recording is never compared"):
+        from_list(tmp_path / "t.txt", folder, enroll_map=map_)
+    map_.write_text(f"model {a}\n")
+    assert len(from_list(tmp_path / "t.txt", folder, enroll_map=map_).table) == 4
+    write_manifest(corpus, tmp_path / "m.jsonl")
+    ids = [u.utterance_id for u in first[:2]]
+    map_.write_text(f"model {' '.join(ids)}\n")
+    write_trials(
+        [Trial("model", ids[1], True), Trial("model", other.utterance_id, False)],
+        tmp_path / "t.txt",
+        "kaldi",
+    )
+    with pytest.raises(ManifestError, match=f"holds the test recording {ids[1]} itself"):
+        from_manifest(tmp_path / "m.jsonl", trials=tmp_path / "t.txt", enroll_map=map_)
+
+
 def test_a_plain_list_names_its_speakers_or_says_that_it_cannot(
     corpus: list[Utterance], tmp_path: Path
 ) -> None:

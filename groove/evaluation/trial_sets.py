@@ -396,13 +396,16 @@ def _checked(found: TrialSet, where: str) -> TrialSet:
 
 def _refuse_own_recordings(found: TrialSet) -> None:
     """No test recording may be among those that its enrollment was made of."""
-    index = {path: i for i, path in enumerate(found.test_files) if path is not None}
+    tests: dict[Path, list[int]] = {}  # a file may stand in the list under several names
+    for i, path in enumerate(found.test_files):
+        if path is not None:
+            tests.setdefault(path, []).append(i)
     n_tests, table = len(found.test_files), found.table
     owned = [
-        enrollment * n_tests + index[path]
+        enrollment * n_tests + test
         for enrollment, group in enumerate(found.enrollment_files)
         for path in group or ()
-        if path in index
+        for test in tests.get(path, ())
     ]
     inside = np.isin(table.enrollment.astype(np.int64) * n_tests + table.test, owned)
     if inside.any():
