@@ -25,8 +25,9 @@ import numpy as np
 
 from groove.corpora.files import resolve_audio
 from groove.errors import ManifestError
+from groove.evaluation.enrollments import read_enroll_map
 from groove.evaluation.list_speakers import cnceleb_speaker
-from groove.evaluation.trial_sets import TrialSet, read_enroll_map
+from groove.evaluation.trial_sets import TrialSet
 from groove.evaluation.trial_table import Ints, TrialTable, read_trial_table
 
 OFFICIAL = {"enrollments": 196, "tests": 17_777, "trials": 3_484_292, "target": 17_755}
