@@ -72,7 +72,8 @@ class SystemResult:
     @property
     def scored(self) -> Bools:
         """The trials [N] that have a score."""
-        return ~np.isnan(self.scores)
+        found: Bools = ~np.isnan(self.scores)
+        return found
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from groove import plots
 from groove.evaluation.document import Picture, to_html, to_markdown, to_text
-from groove.evaluation.findings import Report
+from groove.evaluation.findings import Report, SystemResult, Unmeasured
 from groove.evaluation.report_blocks import report_blocks
 from groove.evaluation.report_values import to_json
 from groove.manifest import write_lines
@@ -46,7 +46,7 @@ def write_report(report: Report, out: Path, *, figures: bool = True) -> list[Pat
         "metrics.txt": to_text(blocks),
         "metrics.json": json.dumps(to_json(report), ensure_ascii=False, indent=1) + "\n",
     }
-    everything = [*report.systems, *report.unmeasured]
+    everything: list[SystemResult | Unmeasured] = [*report.systems, *report.unmeasured]
     missing = sorted({name for s in everything for name in s.exclusions.missing_files})
     failed = [
         json.dumps({"system": s.name, "path": path, "reason": reason}, ensure_ascii=False)
