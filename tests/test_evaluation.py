@@ -472,6 +472,23 @@ def test_the_report_says_the_same_in_every_form(manifest: Path, tmp_path: Path) 
     assert (tmp_path / "report.html").read_bytes() == first
 
 
+def test_a_report_without_errors_warns_of_its_narrow_intervals(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    """One recording twice under other names is a perfect target trial."""
+    first, other = corpus[0], next(u for u in corpus if u.speaker_id != corpus[0].speaker_id)
+    copy = tmp_path / "copy.wav"
+    copy.write_bytes(first.path.read_bytes())
+    again = Utterance("again", first.speaker_id, copy, first.seconds)
+    write_manifest([first, again, other], tmp_path / "m.jsonl")
+    report = run(tmp_path / "m.jsonl")
+    assert report.systems[0].measured.metrics["eer"].value == 0
+    write_report(report, tmp_path, figures=False)
+    text = (tmp_path / "metrics.txt").read_text()
+    assert "! fake: one threshold separates all trials" in text
+    assert "Not measurable: fewer than 30 false matches" in text
+
+
 def test_a_cache_makes_the_second_evaluation_free(manifest: Path, tmp_path: Path) -> None:
     encoder = FakeEncoder()
     for _ in range(2):

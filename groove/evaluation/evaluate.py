@@ -192,7 +192,11 @@ def _calibration(
             return None
         if not system.embedder.is_card_setting:
             return None
-        return _Llr(card.calibration, f"the model's card ({card.calibration.measured_on})")
+        measured_on = card.calibration.measured_on
+        return _Llr(
+            card.calibration,
+            f"the model's card (measured on {measured_on}; its speakers are not compared)",
+        )
     fit = fit_on(chosen, found, back_end, card.embedding_size, chosen.name)[1]
     how = "score and speech" if fit.w_speech or fit.w_score_speech else "score alone"
     return _Llr(fit, f"fitted on {chosen.name}: {how}, {fit.n_speakers:,} speakers")

@@ -10,6 +10,7 @@ from groove.bootstrap import Interval
 from groove.evaluation.document import Block, Heading, Picture, Table, Text
 from groove.evaluation.findings import PairResult, Report, SystemResult, Unmeasured
 from groove.evaluation.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS
+from groove.metrics import MIN_FALSE_MATCHES
 from groove.version import VERSION
 
 MAX_LISTED = 10
@@ -42,6 +43,13 @@ def report_blocks(report: Report, pictures: Sequence[Picture], *, drawn: bool) -
     yield Heading(f"Evaluation on {systems[0].trials}", 1)
     for system in systems:
         yield Text(_summary(system))
+        if system.measured.metrics["eer"].value == 0:
+            yield Text(
+                f"{system.title}: one threshold separates all trials, so EER and minDCF are 0 and "
+                "their intervals have no width. That is no certainty: errors that other speakers "
+                "would give cannot show here. Evaluate more speakers, or harder recordings.",
+                is_warning=True,
+            )
     for lost in report.unmeasured:
         yield Text(f"{lost.title}: not measured: {lost.reason}.", is_warning=True)
     for note in dict.fromkeys(note for system in systems for note in system.notes):
@@ -64,6 +72,12 @@ def report_blocks(report: Report, pictures: Sequence[Picture], *, drawn: bool) -
         )
     yield Heading("Operating points")
     yield _operating_table(systems)
+    if any(point.threshold is None for s in systems for point in s.measured.operating_points):
+        yield Text(
+            f"Not measurable: fewer than {MIN_FALSE_MATCHES} false matches would support the "
+            "rate; it takes more non-target trials.",
+            is_note=True,
+        )
     if report.pairs:
         yield Heading("Which is better?")
         yield from _comparison_blocks(report.pairs)
