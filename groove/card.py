@@ -153,7 +153,9 @@ class ModelCard:
             )
         try:
             calibration = values["calibration"]
-            tables = tuple(_table(table) for table in values["thresholds"])
+            tables = tuple(
+                _table(table, f"thresholds[{i}]") for i, table in enumerate(values["thresholds"])
+            )
             return cls(
                 **{
                     **values,
@@ -174,6 +176,19 @@ def _is_number(value: Any, *, whole: bool) -> bool:
     return math.isfinite(value)
 
 
-def _table(values: dict[str, Any]) -> ThresholdTable:
-    rows = tuple(ThresholdRow.from_dict(row) for row in values["rows"])
-    return ThresholdTable(float(values["speech_s"]), str(values["measured_on"]), rows)
+def _table(values: dict[str, Any], key: str) -> ThresholdTable:
+    known = {field.name for field in fields(ThresholdTable)}
+    if set(values) != known:
+        raise CardError(f"card: {key} has fields {sorted(values)}; wanted {sorted(known)}")
+    speech_s, measured_on = values["speech_s"], values["measured_on"]
+    if not _is_number(speech_s, whole=False) or speech_s < 0:
+        raise CardError(f"card: {key}.speech_s is {speech_s!r}; wanted seconds, at least 0")
+    if not isinstance(measured_on, str):
+        raise CardError(f"card: {key}.measured_on is {measured_on!r}; wanted text")
+    rows = []
+    for i, row in enumerate(values["rows"]):
+        try:
+            rows.append(ThresholdRow.from_dict(row))
+        except CardError as error:
+            raise CardError(f"card: {key}.rows[{i}]: {error}") from None
+    return ThresholdTable(float(speech_s), measured_on, tuple(rows))

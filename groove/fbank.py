@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -121,13 +122,33 @@ class FbankConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FbankConfig:
-        """Read what `to_dict` wrote; every setting must be there and none besides."""
+        """Read what `to_dict` wrote; every setting must be there and none besides.
+
+        Raises:
+            CardError: an unknown or missing setting, or a value of another kind: nothing is
+                rounded or read out of text, since a front end that differs goes unnoticed.
+        """
         known = {field.name: field.type for field in fields(cls)}
         unknown, missing = sorted(set(values) - set(known)), sorted(set(known) - set(values))
         if unknown or missing:
             raise CardError(f"front end: unknown settings {unknown}, missing settings {missing}")
-        casts = {"int": int, "float": float, "bool": bool, "str": str}
-        return cls(**{name: casts[str(known[name])](value) for name, value in values.items()})
+        return cls(**{name: _plain(name, str(known[name]), values[name]) for name in known})
+
+
+def _plain(name: str, kind: str, value: Any) -> Any:
+    types, wanted = _KINDS[kind]
+    fits = isinstance(value, types) and isinstance(value, bool) == (kind == "bool")
+    if not fits or (kind == "float" and not math.isfinite(value)):
+        raise CardError(f"front end: {name} is {value!r}; wanted {wanted}")
+    return float(value) if kind == "float" else value
+
+
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a finite number"),
+    "bool": ((bool,), "true or false"),
+    "str": ((str,), "text"),
+}
 
 
 def log_mel(waveform: NDArray[np.floating[Any]], config: FbankConfig) -> NDArray[np.float32]:

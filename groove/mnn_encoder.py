@@ -70,7 +70,10 @@ def read_card(path: Path) -> ModelCard:
         raise CardError(f"{beside}: damaged ({error!r}); export the model again") from None
     if sha256 != file_hash(path):
         raise CardError(f"{beside}: the card of another {path.name}; copy both files together")
-    return ModelCard.from_json(text)
+    try:
+        return ModelCard.from_json(text)
+    except CardError as error:
+        raise CardError(f"{beside}: {error}") from None
 
 
 class MnnEncoder:

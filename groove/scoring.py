@@ -174,6 +174,7 @@ class Calibration:
             )
         if min(self.slope(self.min_speech_s), self.slope(self.max_speech_s)) <= 0:
             raise CardError("calibration: a higher score would lower the llr; calibrate again")
+        _refuse_negative("calibration", self, ("n_target", "n_nontarget", "n_speakers"))
 
     def slope(self, speech_s: float) -> float:
         """Rise of the llr per unit of score; linear in q, so least at an end of the range."""
@@ -234,9 +235,15 @@ class ThresholdRow:
     n_speakers: int
 
     def __post_init__(self) -> None:
-        """Refuse a row that is half measured."""
+        """Refuse a row that is half measured, or that nothing can have measured."""
         if (self.threshold is None) != (self.fnmr is None):
             raise CardError("threshold row: threshold and fnmr are measured together or not at all")
+        for name, rate in (("fmr", self.fmr), ("fnmr", self.fnmr)):
+            if rate is not None and not 0 <= rate <= 1:
+                raise CardError(f"threshold row: {name} is {rate!r}; wanted a rate from 0 to 1")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise CardError(f"threshold row: threshold is {self.threshold!r}; wanted a finite one")
+        _refuse_negative("threshold row", self, ("n_false_matches", "n_nontarget", "n_target"))
 
     def __str__(self) -> str:
         """One line for people."""
@@ -253,7 +260,7 @@ class ThresholdRow:
         """Read what `to_dict` wrote.
 
         Raises:
-            CardError: unknown or missing fields.
+            CardError: unknown or missing fields, or values out of range.
         """
         return _from_dict(cls, "threshold row", values)
 
@@ -283,6 +290,12 @@ def probability(llr: ArrayLike, prior: float = 0.5) -> float | Floats:
     return result if result.ndim else float(result)
 
 
+def _refuse_negative(what: str, record: object, names: tuple[str, ...]) -> None:
+    for name in names:
+        if getattr(record, name) < 0:
+            raise CardError(f"{what}: {name} is {getattr(record, name)}; wanted at least 0")
+
+
 def _from_dict(cls: type[Record], what: str, values: dict[str, Any]) -> Record:
     known = {field.name: str(field.type) for field in fields(cls)}
     unknown, missing = sorted(set(values) - set(known)), sorted(set(known) - set(values))
@@ -291,6 +304,8 @@ def _from_dict(cls: type[Record], what: str, values: dict[str, Any]) -> Record:
     for name, kind in known.items():
         if not isinstance(values[name], _KINDS[kind]) or isinstance(values[name], bool):
             raise CardError(f"{what}: {name} is {values[name]!r}; wanted {kind}")
+        if isinstance(values[name], float) and not math.isfinite(values[name]):
+            raise CardError(f"{what}: {name} is {values[name]!r}; wanted a finite number")
     return cls(**values)
 
 

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from groove.card import ModelCard, ThresholdTable
+from groove.encoder import OnnxEncoder
 from groove.errors import CardError, SettingsError
 from groove.fbank import FbankConfig
 from tests.fakes import fake_card
+from tests.modelfiles import tiny_card, with_fields
 
 
 def test_a_card_survives_json_and_the_text_is_stable() -> None:
@@ -94,3 +97,57 @@ def test_the_table_is_chosen_by_the_shorter_side() -> None:
 def test_crops_and_their_length_go_together() -> None:
     with pytest.raises(CardError, match="go together"):
         fake_card(num_crops=3)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("calibration", "w_score"), float("nan"), "calibration: w_score is nan; wanted a finite"),
+        (("calibration", "bias"), float("inf"), "calibration: bias is inf; wanted a finite"),
+        (("calibration", "bias"), "1", "calibration: bias is '1'; wanted float"),
+        (("calibration", "n_target"), -1, "calibration: n_target is -1; wanted at least 0"),
+        (
+            ("thresholds", 0, "rows", 1, "fnmr"),
+            1.5,
+            r"card: thresholds\[0\]\.rows\[1\]: .*fnmr is 1.5; wanted a rate from 0 to 1",
+        ),
+        (("thresholds", 0, "rows", 0, "fmr"), -0.1, r"rows\[0\]: .*fmr is -0.1; wanted a rate"),
+        (
+            ("thresholds", 0, "rows", 2, "threshold"),
+            float("-inf"),
+            r"rows\[2\]: .*threshold is -inf",
+        ),
+        (("thresholds", 0, "rows", 2, "n_target"), -3, r"rows\[2\]: .*n_target is -3"),
+        (("thresholds", 0, "speech_s"), "0.5", r"card: thresholds\[0\].speech_s is '0.5'"),
+        (("thresholds", 0, "speech_s"), float("nan"), r"card: thresholds\[0\].speech_s is nan"),
+        (("thresholds", 0, "measured_on"), 7, r"thresholds\[0\].measured_on is 7; wanted text"),
+        (("thresholds", 0, "extra"), 7, r"thresholds\[0\] has fields .*extra"),
+        (("fbank", "n_mels"), 80.7, "front end: n_mels is 80.7; wanted a whole number"),
+    ],
+)
+def test_what_nothing_can_have_measured_is_refused_by_its_key(
+    path: tuple[str | int, ...], value: object, message: str
+) -> None:
+    values = json.loads(fake_card().to_json())
+    place = values
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(CardError, match=message):
+        ModelCard.from_json(json.dumps(values))
+
+
+def test_a_row_in_hand_is_looked_at_as_well() -> None:
+    row = fake_card().thresholds[0].rows[0]
+    with pytest.raises(CardError, match="fnmr is 2; wanted a rate from 0 to 1"):
+        replace(row, fnmr=2)
+    with pytest.raises(CardError, match="fmr is nan"):
+        replace(row, fmr=float("nan"))
+
+
+def test_the_file_is_named_where_its_card_is_refused(tmp_path: Path) -> None:
+    tables = json.loads(tiny_card().to_json())["thresholds"]
+    tables[0]["rows"][0]["fnmr"] = 1.7
+    model = with_fields(tmp_path, thresholds=tables)
+    with pytest.raises(CardError, match=rf"{model.name}: card: thresholds\[0\]\.rows\[0\]: .*fnmr"):
+        OnnxEncoder(model)

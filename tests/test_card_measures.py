@@ -75,6 +75,8 @@ def test_the_measured_card_keeps_the_rules(sets: dict[str, EmbeddedSet]) -> None
     assert card.thresholds == found.thresholds and card.calibration == found.calibration
     assert card.from_json(card.to_json()).to_json() == card.to_json()
     assert any("no answer below" in line for line in said)
+    for start in ("whole utterances, ", "3 s crops, ", "joined to 6 s, "):
+        assert any(line.startswith(start) and "non-target trials" in line for line in said), start
     again = measure_card(sets, "a test")
     assert again == found
 

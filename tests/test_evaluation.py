@@ -13,7 +13,7 @@ import pytest
 from groove.audio import read_audio
 from groove.bench import wav_bytes
 from groove.embedder import Embedder
-from groove.errors import ManifestError, ScoringError
+from groove.errors import ManifestError, NoSpeech, ScoringError
 from groove.evaluation.cache import EmbeddingCache
 from groove.evaluation.evaluate import Settings, System, evaluate
 from groove.evaluation.findings import Report
@@ -146,6 +146,92 @@ def test_models_that_refuse_different_recordings_are_compared_on_the_common_tria
     assert part.exclusions.n_failed_trials == len(part.scores) - report.pairs[0].n_trials
 
 
+def test_cllr_is_compared_on_the_common_trials_or_the_reason_is_given(
+    manifest: Path, corpus: list[Utterance], tmp_path: Path
+) -> None:
+    speech = sorted(Embedder(FakeEncoder()).examine(u.path).speech.speech_s for u in corpus)
+    strict = FakeEncoder(name="strict", min_speech_s=speech[1])
+    report = run(manifest, FakeEncoder(), strict)
+    (pair,) = report.pairs
+    (c,) = [c for c in pair.comparisons if c.metric == "cllr"]
+    whole, part = report.systems
+    kept = ~np.isnan(part.scores)
+    target = whole.table.is_target
+    assert whole.llrs is not None and not kept.all()
+    common = cllr(whole.llrs[kept & target], whole.llrs[kept & ~target])
+    assert c.interval.a == pytest.approx(common, abs=1e-9)
+    assert c.interval.b == pytest.approx(part.measured.metrics["cllr"].value, abs=1e-9)
+    assert pair.unavailable == {}
+    report = run(manifest, FakeEncoder(), FakeEncoder(name="plain", calibration=None))
+    (pair,) = report.pairs
+    assert "cllr" not in {c.metric for c in pair.comparisons}
+    assert "plain has no calibration" in pair.unavailable["cllr"]
+    write_report(report, tmp_path, figures=False)
+    for name in ("report.html", "report.md", "metrics.txt"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "not available: Cllr, bits: plain has no calibration" in text, name
+
+
+def picky(name: str, *unheard: Utterance) -> System:
+    """A model that hears nothing in some recordings."""
+
+    class Picky(Embedder):
+        def examine(self, source: object, *args: object) -> object:
+            if source in [u.path for u in unheard]:
+                raise NoSpeech("nothing heard")
+            return super().examine(source, *args)  # type: ignore[arg-type]
+
+    encoder = FakeEncoder()
+    encoder.model_hash = name.ljust(64, "0")  # another model, so that no cache answers for it
+    return System(name, Picky(encoder))
+
+
+def test_a_model_that_loses_a_class_of_trials_does_not_cost_the_report(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    """Whoever hears only one recording of a speaker has no target trial left."""
+    first = [u for u in corpus if u.speaker_id == corpus[0].speaker_id][:2]
+    other = next(u for u in corpus if u.speaker_id != corpus[0].speaker_id)
+    write_manifest([*first, other], tmp_path / "m.jsonl")
+    systems = [System("fine", Embedder(FakeEncoder())), picky("picky", first[0])]
+    trial_set = from_manifest(tmp_path / "m.jsonl")
+    report = evaluate(systems, [trial_set], Settings(n_draws=10))
+    assert [s.name for s in report.systems] == ["fine"]
+    (lost,) = report.unmeasured
+    assert lost.name == "picky" and "0 target and 1 non-target trials are left" in lost.reason
+    assert "nothing heard" in lost.reason
+    (pair,) = report.pairs
+    assert pair.comparisons == () and pair.n_trials == 1
+    assert set(pair.unavailable) == {"eer", "min_dcf_0.01", "min_dcf_0.05", "cllr"}
+    assert "0 target and 1 non-target trials could be scored by both" in pair.unavailable["eer"]
+    write_report(report, tmp_path / "out", figures=False)
+    for name in ("report.html", "report.md", "metrics.txt"):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert "picky: not measured: 0 target" in text and "not available: EER" in text, name
+    values = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert values["unmeasured"][0]["name"] == "picky"
+    assert {c["metric"]: c["value_a"] for c in values["comparisons"]}["eer"] is None
+    assert "nothing heard" in (tmp_path / "out" / "failed.jsonl").read_text()
+    with pytest.raises(ScoringError, match="picky: 0 target and 1 non-target trials are left"):
+        evaluate(systems[1:], [trial_set], Settings(n_draws=10))
+
+
+def test_common_trials_without_a_class_do_not_cost_the_report(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    """Each model can be measured by itself, but they share no target trial."""
+    own = [u for u in corpus if u.speaker_id == corpus[0].speaker_id][:4]
+    other = next(u for u in corpus if u.speaker_id != corpus[0].speaker_id)
+    assert len(own) == 4
+    write_manifest([*own, other], tmp_path / "m.jsonl")
+
+    systems = [picky("a", *own[:2]), picky("b", *own[2:])]
+    report = evaluate(systems, [from_manifest(tmp_path / "m.jsonl")], Settings(n_draws=10))
+    assert len(report.systems) == 2 and report.unmeasured == ()
+    assert report.pairs[0].comparisons == () and report.pairs[0].n_trials == 0
+    assert "0 target and 0 non-target trials" in report.pairs[0].unavailable["cllr"]
+
+
 def test_a_missing_file_is_counted_and_strict_refuses_it(
     corpus: list[Utterance], tmp_path: Path
 ) -> None:
@@ -192,6 +278,86 @@ def test_cohort_and_calibration_must_hold_other_speakers_and_recordings(
     renamed = tuple(Utterance(u.utterance_id, f"x{u.speaker_id}", u.path, 1.0) for u in corpus)
     with pytest.raises(ManifestError, match="cohort: .* is a recording of the trials"):
         run(manifest, cohort=renamed, as_norm=True)
+
+
+def test_cohort_and_calibration_set_must_differ_as_well(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    first, second, third, fourth = sorted({u.speaker_id for u in corpus})
+    test = [u for u in corpus if u.speaker_id in (first, second)]
+    rest = [u for u in corpus if u.speaker_id in (third, fourth)]
+    write_manifest(test, tmp_path / "test.jsonl")
+    write_manifest(rest, tmp_path / "rest.jsonl")
+    shared = from_manifest(tmp_path / "rest.jsonl")
+    with pytest.raises(ManifestError, match=f"cohort: {third} is in the calibration set as well"):
+        run(tmp_path / "test.jsonl", cohort=tuple(rest), as_norm=True, calibration_set=shared)
+    renamed = tuple(Utterance(u.utterance_id, f"x{u.speaker_id}", u.path, 1.0) for u in rest)
+    name = min(str(u.path.resolve()) for u in rest)
+    with pytest.raises(ManifestError, match=f"cohort: {name} is in the calibration set as well"):
+        run(tmp_path / "test.jsonl", cohort=renamed, as_norm=True, calibration_set=shared)
+
+
+def test_an_enrollment_must_not_hold_its_own_test(corpus: list[Utterance], tmp_path: Path) -> None:
+    first = [u for u in corpus if u.speaker_id == corpus[0].speaker_id]
+    other = next(u for u in corpus if u.speaker_id != corpus[0].speaker_id)
+    folder, map_ = corpus[0].path.parent, tmp_path / "map"
+    a, b, c, d = (u.path.name for u in (*first[:3], other))
+    trials = [Trial("model", b, True), Trial("model", c, True), Trial("model", d, False)]
+    write_trials(trials, tmp_path / "t.txt", "kaldi")
+    map_.write_text(f"model {a} {b}\n")
+    with pytest.raises(
+        ManifestError, match=rf"the enrollment model holds the test recording {b} itself \(1 such"
+    ):
+        from_list(tmp_path / "t.txt", folder, enroll_map=map_)
+    # the same file by another name, which comes first
+    trials = [Trial("model", b.replace("wav", "flac"), True), *trials]
+    write_trials(trials, tmp_path / "t.txt", "kaldi")
+    with pytest.raises(ManifestError, match=r"\(2 such trials\); a recording is never compared"):
+        from_list(tmp_path / "t.txt", folder, enroll_map=map_)
+    map_.write_text(f"model {a}\n")
+    assert len(from_list(tmp_path / "t.txt", folder, enroll_map=map_).table) == 4
+    write_manifest(corpus, tmp_path / "m.jsonl")
+    ids = [u.utterance_id for u in first[:2]]
+    map_.write_text(f"model {' '.join(ids)}\n")
+    write_trials(
+        [Trial("model", ids[1], True), Trial("model", other.utterance_id, False)],
+        tmp_path / "t.txt",
+        "kaldi",
+    )
+    with pytest.raises(ManifestError, match=f"holds the test recording {ids[1]} itself"):
+        from_manifest(tmp_path / "m.jsonl", trials=tmp_path / "t.txt", enroll_map=map_)
+
+
+def test_a_plain_list_names_its_speakers_or_says_that_it_cannot(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    by_speaker = [[u for u in corpus if u.speaker_id == s] for s in {u.speaker_id for u in corpus}]
+    test = [u for own in by_speaker for u in own[:2]]
+    audio = tmp_path / "audio"
+    for u in test:
+        (audio / u.speaker_id).mkdir(parents=True, exist_ok=True)
+        for copy in (audio / u.speaker_id / u.path.name, audio / u.path.name):
+            copy.write_bytes(u.path.read_bytes())
+    pairs = [(a, b) for i, a in enumerate(test) for b in test[i + 1 :]]
+    for name, id_of in (
+        ("folders.txt", lambda u: f"{u.speaker_id}/{u.path.name}"),
+        ("flat.txt", lambda u: u.path.name),
+    ):
+        trials = [Trial(id_of(a), id_of(b), a.speaker_id == b.speaker_id) for a, b in pairs]
+        write_trials(trials, tmp_path / name, "voxceleb")
+    folders, flat = (from_list(tmp_path / name, audio) for name in ("folders.txt", "flat.txt"))
+    # the same voices as other files: only the names can tell
+    cohort = tuple(corpus)
+    systems = [System("fake", Embedder(FakeEncoder()))]
+    with pytest.raises(ManifestError, match="cohort: speaker .* is in the trials of folders.txt"):
+        evaluate(systems, [folders], Settings(n_draws=2, cohort=cohort, as_norm=True, top_n=2))
+    report = evaluate(systems, [flat], Settings(n_draws=2, cohort=cohort, as_norm=True, top_n=2))
+    (sentence,) = report.systems[0].unchecked
+    assert sentence.startswith("speakers unknown: overlap not checked for the trials (flat.txt)")
+    write_report(report, tmp_path / "out", figures=False)
+    assert "**Speakers unknown: overlap not checked" in (tmp_path / "out/report.md").read_text()
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["systems"][0]["unchecked"]
+    assert evaluate(systems, [folders], Settings(n_draws=2)).systems[0].unchecked == ()
 
 
 def test_as_norm_and_a_fitted_calibration_go_through(
@@ -304,6 +470,23 @@ def test_the_report_says_the_same_in_every_form(manifest: Path, tmp_path: Path) 
     first = (tmp_path / "report.html").read_bytes()
     write_report(run(manifest, FakeEncoder(), FakeEncoder(name="again")), tmp_path, figures=False)
     assert (tmp_path / "report.html").read_bytes() == first
+
+
+def test_a_report_without_errors_warns_of_its_narrow_intervals(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    """One recording twice under other names is a perfect target trial."""
+    first, other = corpus[0], next(u for u in corpus if u.speaker_id != corpus[0].speaker_id)
+    copy = tmp_path / "copy.wav"
+    copy.write_bytes(first.path.read_bytes())
+    again = Utterance("again", first.speaker_id, copy, first.seconds)
+    write_manifest([first, again, other], tmp_path / "m.jsonl")
+    report = run(tmp_path / "m.jsonl")
+    assert report.systems[0].measured.metrics["eer"].value == 0
+    write_report(report, tmp_path, figures=False)
+    text = (tmp_path / "metrics.txt").read_text()
+    assert "! fake: one threshold separates all trials" in text
+    assert "Not measurable: fewer than 30 false matches" in text
 
 
 def test_a_cache_makes_the_second_evaluation_free(manifest: Path, tmp_path: Path) -> None:

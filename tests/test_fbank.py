@@ -220,3 +220,27 @@ def test_a_config_survives_its_dict_and_refuses_others() -> None:
     assert FbankConfig.from_dict(config.to_dict()) == config
     with pytest.raises(CardError, match=r"unknown settings \['dither'\]"):
         FbankConfig.from_dict(config.to_dict() | {"dither": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("n_mels", "80", "a whole number"),
+        ("n_mels", 80.7, "a whole number"),
+        ("n_mels", True, "a whole number"),
+        ("preemphasis", "0.97", "a finite number"),
+        ("preemphasis", float("nan"), "a finite number"),
+        ("sample_scale", True, "a finite number"),
+        ("snip_edges", "false", "true or false"),
+        ("snip_edges", 1, "true or false"),
+        ("window", None, "text"),
+    ],
+)
+def test_no_setting_is_bent_into_its_kind(name: str, value: object, wanted: str) -> None:
+    with pytest.raises(CardError, match=f"front end: {name} is .*; wanted {wanted}"):
+        FbankConfig.from_dict(FbankConfig().to_dict() | {name: value})
+
+
+def test_a_whole_number_stands_for_the_same_float() -> None:
+    config = FbankConfig.from_dict(FbankConfig().to_dict() | {"frame_shift_ms": 10})
+    assert config.hash == FbankConfig().hash

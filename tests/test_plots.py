@@ -135,6 +135,64 @@ def test_recordings_that_are_all_alike_are_drawn(tmp_path: Path) -> None:
     assert plots.speaker_map(tmp_path / "t.png", np.ones((9, 4)), list("aaabbbccc")) is not None
 
 
+def test_names_give_way_to_each_other() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from groove.plots.speakers import _write_names
+
+    drawn = Figure(figsize=(6, 4))
+    FigureCanvasAgg(drawn)
+    axes = drawn.add_subplot()
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    near = np.array([[0.4, 0.5], [0.41, 0.52]])
+    first, second, far = _write_names(
+        axes, {"a-long-name-1": near, "a-long-name-2": near + [0.05, 0.0], "far": near / 4}
+    )
+    boxes = [one.get_window_extent() for one in (first, second)]
+    assert not boxes[0].overlaps(boxes[1]) and boxes[1].y1 < boxes[0].y0
+    assert far.get_va() == "bottom" and len(axes.texts) == 3
+
+
+def test_what_is_drawn_of_a_calibration_lies_in_the_figure(
+    tmp_path: Path, measured: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    def saved(drawn: Figure, *args: object, **settings: object) -> None:
+        save(drawn, *args, **settings)  # type: ignore[arg-type]
+        boxes.append((drawn.axes[0].get_tightbbox(), drawn.bbox))
+
+    save, boxes = Figure.savefig, []
+    monkeypatch.setattr(Figure, "savefig", saved)
+    plots.reliability(tmp_path / "r.png", [("x", measured)])
+    ((inner, outer),) = boxes
+    assert outer.x0 <= inner.x0 and inner.x1 <= outer.x1 and inner.y1 <= outer.y1
+
+
+def test_a_curve_without_errors_is_pointed_out(
+    tmp_path: Path, measured: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.axes import Axes
+
+    said: list[str] = []
+    annotate = Axes.annotate
+    monkeypatch.setattr(
+        Axes,
+        "annotate",
+        lambda axes, text, *a, **k: said.append(text) or annotate(axes, text, *a, **k),
+    )
+    same = np.array([True, True, False, False, False, False])
+    who = np.array([0, 1, 0, 0, 1, 1]), np.array([0, 1, 1, 2, 0, 2])
+    perfect = measure(TrialScores(np.arange(6.0)[::-1], same, *who), n_draws=5)
+    for plot in (plots.det, plots.roc):
+        plot(tmp_path / "x.png", [("faultless", perfect), ("other", measured)])
+        assert [text for text in said if "separates all" in text and "faultless" in text]
+        assert not any("other" in text for text in said)
+        said.clear()
+
+
 def test_the_style_of_others_is_left_alone(tmp_path: Path, measured: Measured) -> None:
     import matplotlib
 

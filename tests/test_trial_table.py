@@ -12,7 +12,6 @@ from groove.evaluation import trial_table
 from groove.evaluation.trial_table import (
     TrialTable,
     read_trial_table,
-    speakers_from_labels,
     table_of,
 )
 from groove.trials import Trial, TrialForm, read_trials, write_trials
@@ -83,49 +82,3 @@ def test_a_missing_or_empty_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "odd.csv").write_text("enrollment,test,label\na,b,1\n")
     with pytest.raises(ManifestError, match=r"odd.csv:1: header"):
         read_trial_table(tmp_path / "odd.csv")
-
-
-def names_by_speaker(table: TrialTable) -> set[frozenset[str]]:
-    enrollment, test = speakers_from_labels(table, "list")
-    groups: dict[int, set[str]] = {}
-    for name, who in (*zip(table.enrollment_ids, enrollment, strict=True),
-                      *zip(table.test_ids, test, strict=True)):  # fmt: skip
-        groups.setdefault(int(who), set()).add(name)
-    return {frozenset(group) for group in groups.values()}
-
-
-def test_speakers_are_folders_where_every_label_agrees() -> None:
-    table = table_of(
-        [
-            Trial("x/1/a", "x/2/b", True),
-            Trial("x/1/a", "y/1/a", False),
-            Trial("z/1", "y/1/a", False),
-        ]
-    )
-    assert names_by_speaker(table) == {
-        frozenset({"x/1/a", "x/2/b"}),
-        frozenset({"y/1/a"}),
-        frozenset({"z/1"}),
-    }
-
-
-def test_speakers_are_linked_by_target_trials_else() -> None:
-    table = table_of(
-        [
-            Trial("a", "b", True),
-            Trial("c", "b", True),
-            Trial("a", "d", False),
-            Trial("d", "e", True),
-        ]
-    )
-    assert names_by_speaker(table) == {frozenset("abc"), frozenset("de")}
-    # the folders contradict a label, so that they are not taken for speakers
-    table = table_of([Trial("x/a", "y/b", True), Trial("x/a", "x/c", False)])
-    assert names_by_speaker(table) == {frozenset({"x/a", "y/b"}), frozenset({"x/c"})}
-
-
-def test_labels_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(ManifestError, match="a and c are a non-target trial, yet target trials"):
-        speakers_from_labels(
-            table_of([Trial("a", "b", True), Trial("c", "b", True), Trial("a", "c", False)]), "list"
-        )

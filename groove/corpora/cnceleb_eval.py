@@ -25,12 +25,13 @@ import numpy as np
 
 from groove.corpora.files import resolve_audio
 from groove.errors import ManifestError
-from groove.evaluation.trial_sets import TrialSet, read_enroll_map
+from groove.evaluation.enrollments import read_enroll_map
+from groove.evaluation.list_speakers import cnceleb_speaker
+from groove.evaluation.trial_sets import TrialSet
 from groove.evaluation.trial_table import Ints, TrialTable, read_trial_table
 
 OFFICIAL = {"enrollments": 196, "tests": 17_777, "trials": 3_484_292, "target": 17_755}
 JOINED, MEAN = "joined recording", "mean of embeddings"
-SPEAKER = re.compile(r"^(id\d{5})(?:-|$)")
 UTTERANCE = re.compile(r"^(?:(id\d{5})-)?([a-z_]+)-(\d+)-(\d+)$")
 
 
@@ -113,10 +114,8 @@ def speaker_of(name: str) -> str:
     Raises:
         ManifestError: there is none.
     """
-    path = Path(name)
-    for part in (path.stem, path.parent.name):
-        if found := SPEAKER.match(part):
-            return found[1]
+    if found := cnceleb_speaker(name):
+        return found
     raise ManifestError(f"{name}: no speaker id (id00800) in the name; is it CN-Celeb's list?")
 
 

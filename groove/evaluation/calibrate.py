@@ -73,7 +73,7 @@ def fit_on(
     Raises:
         ScoringError: too few trials, or scores of which nothing can be learnt.
     """
-    sides = EmbeddedTrials.of(trial_set, found, size)
+    sides = EmbeddedTrials.of(trial_set, found, size, crop_scores=back_end.crop_scores)
     if not 0 < sides.table.n_target < len(sides.table):
         raise ScoringError(
             f"{name}: {sides.table.n_target} target trials of {len(sides.table)} that can be "

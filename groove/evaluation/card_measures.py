@@ -113,7 +113,7 @@ def measure_card(
             found.append(length_trials(crops, full))
         strict = found[-1]
         if not len(strict.target) or not len(strict.nontarget):
-            report(f"{condition:>5}  no trials of both kinds: left out")
+            report(f"{_named(condition)}: no trials of both kinds: left out")
             continue
         kinds += [_drawn(kind, random) for kind in found]
         table = table_of(strict, measured_on)
@@ -162,7 +162,9 @@ def limits(
         speech.append(float(np.median(crops.speech_s)))
         eers.append(_eer(length_trials(crops, crops)))
         report(f"{seconds:g} s crops, {speech[-1]:.2f} s of speech: EER {100 * eers[-1]:.2f} %")
-    report(f"whole utterances, {np.median(full.speech_s):.2f} s: EER {100 * full_eer:.2f} %")
+    report(
+        f"whole utterances, {np.median(full.speech_s):.2f} s of speech: EER {100 * full_eer:.2f} %"
+    )
     return _crossing(speech, eers, REFUSE_EER), _crossing(speech, eers, WARN_RATIO * full_eer)
 
 
@@ -218,10 +220,17 @@ def _fit(kinds: list[LengthTrials], measured_on: str) -> Calibration:
 def _line(condition: str, table: ThresholdTable, trials: LengthTrials) -> str:
     one = next(row for row in table.rows if row.fmr == 0.01)
     start = (
-        f"{condition:>5}  {table.speech_s:5.2f} s  {len(trials.target)} target, "
-        f"{len(trials.nontarget)} non-target  "
-        f"EER {100 * eer(trials.target, trials.nontarget):.2f} %  "
+        f"{_named(condition)}, {table.speech_s:.2f} s of speech: {len(trials.target):,} target, "
+        f"{len(trials.nontarget):,} non-target trials, "
+        f"EER {100 * eer(trials.target, trials.nontarget):.2f} %, "
     )
     if one.threshold is None or one.fnmr is None:
-        return f"{start}threshold at 1 % not measurable ({one.n_false_matches} false matches)"
-    return f"{start}threshold at 1 % {one.threshold:.4f}, FNMR {100 * one.fnmr:.2f} %"
+        return f"{start}threshold for FMR 1 % not measurable ({one.n_false_matches} false matches)"
+    return f"{start}threshold for FMR 1 % {one.threshold:.4f}, FNMR {100 * one.fnmr:.2f} %"
+
+
+def _named(condition: str) -> str:
+    if condition == FULL:
+        return "whole utterances"
+    is_joined = condition in [f"{s:g}" for s in JOINED_S]
+    return f"{'joined to ' if is_joined else ''}{condition} s{'' if is_joined else ' crops'}"

@@ -126,5 +126,5 @@ def speaker_map(trial_set: TrialSet, sides: EmbeddedTrials) -> SpeakerMap:
     known = trial_set.speaker_names
     return SpeakerMap(
         embeddings[chosen],
-        tuple(known[s] if known else f"speaker {s}" for s in speakers[chosen].tolist()),
+        tuple(known[s] or f"speaker {s}" for s in speakers[chosen].tolist()),
     )

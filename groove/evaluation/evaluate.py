@@ -2,9 +2,10 @@
 
 `evaluate` embeds every recording once (`groove.evaluation.cache`), scores each trial set with each
 model (`groove.evaluation.scores`), reads everything off the scores (`groove.evaluation.measures`)
-and compares the models two by two on the trials that both could score. Nothing is skipped
-silently: repeated trials, missing files and recordings without speech are counted and listed in
-the report.
+and compares the models two by two on the trials that both could score
+(`groove.evaluation.comparing`). Nothing is skipped silently: repeated trials, missing files and
+recordings without speech are counted and listed in the report, and so is a model of which one
+class of trials was lost altogether.
 
 >>> report = evaluate([System("a", Embedder(encoder))], read_cnceleb_eval(root))
 >>> report.systems[0].measured.metrics["eer"]
@@ -13,7 +14,7 @@ the report.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from groove.embedder import Embedder
 from groove.errors import ScoringError
 from groove.evaluation.cache import Embedded, EmbeddingCache, embed_files, examined
 from groove.evaluation.calibrate import fit_on
+from groove.evaluation.comparing import compare_systems
 from groove.evaluation.embedded import (
     EmbeddedTrials,
     exclusions,
@@ -32,18 +34,9 @@ from groove.evaluation.embedded import (
     first_failure,
     speaker_map,
 )
-from groove.evaluation.findings import PairResult, Report, SystemResult
-from groove.evaluation.measures import (
-    Cell,
-    Conditions,
-    Measured,
-    TrialScores,
-    cells,
-    compare,
-    measure,
-    recalls,
-)
-from groove.evaluation.refusals import refuse_missing, refuse_shared
+from groove.evaluation.findings import Report, SystemResult, Unmeasured
+from groove.evaluation.measures import Cell, Conditions, TrialScores, cells, measure, recalls
+from groove.evaluation.refusals import refuse_missing, refuse_shared, unchecked
 from groove.evaluation.scores import BackEnd, Cohort
 from groove.evaluation.trial_sets import TrialSet
 from groove.manifest import Utterance
@@ -109,23 +102,34 @@ def evaluate(
     Raises:
         ManifestError: a file is missing and ``settings.strict``; a cohort or calibration speaker
             who is in the trials.
-        ScoringError: a model that gave no embedding for one class of trials, or a cohort or
-            calibration set that is too small.
+        ScoringError: no model could score trials of both classes, or a cohort or calibration set
+            is too small.
     """
     settings, report = settings or Settings(), progress or _silent
     if settings.strict:
         refuse_missing(trial_sets)
     refuse_shared(trial_sets, settings.cohort, settings.calibration_set)
-    results: list[SystemResult] = []
+    results: list[list[SystemResult | Unmeasured]] = [[] for _ in trial_sets]
     own = cache or EmbeddingCache()
     for system in systems:
         found = _embed(system, trial_sets, settings, own, report)
         back_end = _back_end(found, settings)
         llr = _calibration(system, found, back_end, settings)
-        for trial_set in trial_sets:
-            results.append(_result(system, trial_set, found, back_end, llr, settings, report))
-    pairs = tuple(_pairs(results, trial_sets, settings, report))
-    return Report(tuple(results), pairs, settings.n_draws, settings.seed)
+        for trial_set, own_results in zip(trial_sets, results, strict=True):
+            own_results.append(_result(system, trial_set, found, back_end, llr, settings, report))
+    in_order = [of_system[s] for s in range(len(systems)) for of_system in results]
+    unmeasured = tuple(one for one in in_order if isinstance(one, Unmeasured))
+    measured = tuple(one for one in in_order if isinstance(one, SystemResult))
+    if not measured:
+        raise ScoringError(f"{unmeasured[0].trials}, {unmeasured[0].name}: {unmeasured[0].reason}")
+    pairs = [
+        pair
+        for trial_set, own_results in zip(trial_sets, results, strict=True)
+        for pair in compare_systems(
+            own_results, trial_set, n_draws=settings.n_draws, seed=settings.seed, progress=report
+        )
+    ]
+    return Report(measured, tuple(pairs), settings.n_draws, settings.seed, unmeasured)
 
 
 def _embed(
@@ -188,7 +192,11 @@ def _calibration(
             return None
         if not system.embedder.is_card_setting:
             return None
-        return _Llr(card.calibration, f"the model's card ({card.calibration.measured_on})")
+        measured_on = card.calibration.measured_on
+        return _Llr(
+            card.calibration,
+            f"the model's card (measured on {measured_on}; its speakers are not compared)",
+        )
     fit = fit_on(chosen, found, back_end, card.embedding_size, chosen.name)[1]
     how = "score and speech" if fit.w_speech or fit.w_score_speech else "score alone"
     return _Llr(fit, f"fitted on {chosen.name}: {how}, {fit.n_speakers:,} speakers")
@@ -202,7 +210,7 @@ def _result(
     llr: _Llr | None,
     settings: Settings,
     progress: Progress,
-) -> SystemResult:
+) -> SystemResult | Unmeasured:
     embedder = system.embedder
     card = embedder.encoder.card
     sides = EmbeddedTrials.of(
@@ -210,10 +218,15 @@ def _result(
     )
     progress(f"scoring with {system.name}", 0, 1)
     if not 0 < sides.table.n_target < len(sides.table):
-        raise ScoringError(
-            f"{trial_set.name}: {sides.table.n_target} target and "
-            f"{len(sides.table) - sides.table.n_target} non-target trials are left with "
-            f"{system.name}; both kinds are needed. {first_failure(trial_set, found)}"
+        return Unmeasured(
+            name=system.name,
+            trials=trial_set.name,
+            protocol=trial_set.protocol,
+            reason=f"{sides.table.n_target} target and "
+            f"{len(sides.table) - sides.table.n_target} non-target trials are left; both kinds "
+            f"are needed. {first_failure(trial_set, found)}",
+            exclusions=exclusions(trial_set, found, sides),
+            scored=sides.kept,
         )
     scores = back_end.scores(sides.table, sides.enrollment, sides.test)
     trials = _trial_scores(trial_set, sides, scores, llr)
@@ -225,8 +238,7 @@ def _result(
         progress(f"intervals for {system.name}", done, settings.n_draws)
 
     measured = measure(trials, n_draws=settings.n_draws, seed=settings.seed, progress=advance)
-    whole = np.full(len(sides.kept), np.nan)
-    whole[sides.kept] = scores
+    whole = _whole(scores, sides)
     return SystemResult(
         name=system.name,
         model=f"{card.name} {card.version}",
@@ -238,6 +250,8 @@ def _result(
         back_end=back_end.describe(),
         calibration=llr.source if llr else "",
         notes=trial_set.notes,
+        unchecked=unchecked(trial_set, settings.calibration_set),
+        training_data=card.training_data,
         measured=measured,
         recall=_recall(trial_set, whole, settings),
         condition=trial_set.condition,
@@ -246,8 +260,16 @@ def _result(
         thresholds=_card_thresholds(system, back_end, sides),
         speaker_map=speaker_map(trial_set, sides),
         scores=whole,
+        llrs=None if trials.llrs is None else _whole(trials.llrs, sides),
         table=trial_set.table,
     )
+
+
+def _whole(values: Floats, sides: EmbeddedTrials) -> Floats:
+    """Values of the scored trials, put among all trials [N]; NaN elsewhere."""
+    whole = np.full(len(sides.kept), np.nan)
+    whole[sides.kept] = values
+    return whole
 
 
 def _trial_scores(
@@ -311,45 +333,6 @@ def _card_thresholds(system: System, back_end: BackEnd, sides: EmbeddedTrials) -
     if table is None or not back_end.is_plain or not system.embedder.is_card_setting:
         return {}
     return {f"{r.fmr:g}": r.threshold for r in table.rows if r.threshold is not None}
-
-
-def _pairs(
-    results: Sequence[SystemResult],
-    trial_sets: Sequence[TrialSet],
-    settings: Settings,
-    progress: Progress,
-) -> Iterable[PairResult]:
-    n_sets = len(trial_sets)
-    for s, trial_set in enumerate(trial_sets):
-        own = results[s::n_sets]
-        for i, a in enumerate(own):
-            for b in own[i + 1 :]:
-                both = ~np.isnan(a.scores) & ~np.isnan(b.scores)
-                measured = [_on_common(one, trial_set, both, settings, progress) for one in (a, b)]
-                yield PairResult(
-                    a.name, b.name, trial_set.protocol, int(both.sum()), compare(*measured)
-                )
-
-
-def _on_common(
-    result: SystemResult,
-    trial_set: TrialSet,
-    both: NDArray[np.bool_],
-    settings: Settings,
-    progress: Progress,
-) -> Measured:
-    """The measurement on the common trials; the one in hand where those are all."""
-    if int((~np.isnan(result.scores)).sum()) == int(both.sum()):
-        return result.measured
-    progress(f"{result.name} on the common trials", 0, 1)
-    table = trial_set.table.only(both)
-    trials = TrialScores(
-        result.scores[both],
-        table.is_target,
-        trial_set.enrollment_speakers[table.enrollment],
-        trial_set.test_speakers[table.test],
-    )
-    return measure(trials, n_draws=settings.n_draws, seed=settings.seed)
 
 
 def _cutting(embedder: Embedder) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groove.evaluation.measures import Cell, Comparison, Measured
-from groove.evaluation.trial_table import TrialTable
+from groove.evaluation.trial_table import Bools, TrialTable
 
 Floats = NDArray[np.float64]
 
@@ -51,6 +51,8 @@ class SystemResult:
     back_end: str
     calibration: str  # where the log-likelihood ratios come from; "" where there are none
     notes: tuple[str, ...]
+    unchecked: tuple[str, ...]  # what could not be checked about shared speakers
+    training_data: str  # as the card says
     measured: Measured
     recall: dict[str, Any]
     condition: str
@@ -59,12 +61,36 @@ class SystemResult:
     thresholds: dict[str, float]  # of the card, by promised false-match rate
     speaker_map: SpeakerMap
     scores: Floats = field(repr=False)  # [N], NaN where a trial was left out
+    llrs: Floats | None = field(repr=False)  # [N], likewise; None without a calibration
     table: TrialTable = field(repr=False)
 
     @property
     def title(self) -> str:
         """The name, and the protocol where it matters."""
-        return f"{self.name}, {self.protocol}" if self.protocol else self.name
+        return _title(self.name, self.protocol)
+
+    @property
+    def scored(self) -> Bools:
+        """The trials [N] that have a score."""
+        found: Bools = ~np.isnan(self.scores)
+        return found
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """One model on one trial set of which too little could be scored for any number."""
+
+    name: str
+    trials: str
+    protocol: str
+    reason: str
+    exclusions: Exclusions
+    scored: Bools = field(repr=False)  # [N], the trials that have a score
+
+    @property
+    def title(self) -> str:
+        """As in `SystemResult`."""
+        return _title(self.name, self.protocol)
 
 
 @dataclass(frozen=True)
@@ -76,6 +102,7 @@ class PairResult:
     protocol: str
     n_trials: int
     comparisons: tuple[Comparison, ...]
+    unavailable: dict[str, str]  # metric -> why it could not be compared
 
 
 @dataclass(frozen=True)
@@ -86,3 +113,8 @@ class Report:
     pairs: tuple[PairResult, ...]
     n_draws: int
     seed: int
+    unmeasured: tuple[Unmeasured, ...] = ()
+
+
+def _title(name: str, protocol: str) -> str:
+    return f"{name}, {protocol}" if protocol else name

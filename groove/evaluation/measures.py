@@ -23,6 +23,15 @@ from numpy.typing import NDArray
 from groove.bootstrap import Draws, Interval, Metric, PairedInterval, draw_mean, draw_metrics
 from groove.curve import DetPoints, cost_weights
 from groove.errors import ScoringError
+from groove.evaluation.figure_data import (
+    FMR_GRID,
+    Curve,
+    Histogram,
+    Reliability,
+    curve_of,
+    histogram_of,
+    reliability_of,
+)
 from groove.evaluation.trial_table import Bools, Ints
 from groove.metrics import OperatingPoint, eer_threshold, operating_points
 from groove.retrieval import ranks
@@ -35,10 +44,6 @@ FMRS = (0.01, 0.001, 0.0001)
 RECALL_AT = (1, 5, 10)
 MIN_CELL_TRIALS, MIN_CELL_SPEAKERS = 100, 10
 COMPARED = ("eer", "min_dcf_0.01", "min_dcf_0.05", "cllr")
-FMR_GRID: Floats = np.geomspace(1e-5, 1.0, 161)
-N_BINS = 80  # of the score histogram
-N_RELIABILITY = 200  # narrow bins, joined until each holds enough of...
-MIN_BIN_MASS = 0.02  # ...the trials' weight, in which both classes count a half
 
 
 @dataclass(frozen=True)
@@ -135,35 +140,6 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """fnmr over `FMR_GRID` with its band, the EER and the points of least cost."""
-
-    fmr: Floats
-    fnmr: Floats
-    low: Floats
-    high: Floats
-    min_dcf_points: dict[float, tuple[float, float]]  # p_target -> fmr, fnmr
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """Shares of the scores in equally wide bins."""
-
-    edges: Floats  # [N_BINS + 1]
-    target: Floats  # [N_BINS], adds up to 1
-    nontarget: Floats
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """What a calibration claims against what is found, at even odds."""
-
-    claimed: Floats  # mean probability of "same voice" in the bin
-    found: Floats  # share of target trials in it, both classes weighing the same
-    n: Ints  # trials in it
-
-
-@dataclass(frozen=True)
 class Comparison:
     """System b against system a on the same trials; ``better`` only if the interval excludes 0."""
 
@@ -229,9 +205,9 @@ def measure(
         target=ScoreStatistics.of(target),
         nontarget=ScoreStatistics.of(nontarget),
         draws=draws,
-        curve=_curve(kept[0], draws),
-        histogram=_histogram(target, nontarget),
-        reliability=None if trials.llrs is None else _reliability(trials.llrs, trials.is_target),
+        curve=curve_of(kept[0], draws, P_TARGETS),
+        histogram=histogram_of(target, nontarget),
+        reliability=None if trials.llrs is None else reliability_of(trials.llrs, trials.is_target),
     )
 
 
@@ -330,55 +306,6 @@ def _costs(trials: TrialScores) -> dict[str, tuple[Floats, Floats]]:
             false_alarm * (nontarget >= threshold).astype(np.float64),
         )
     return costs
-
-
-def _curve(points: DetPoints, draws: Draws) -> Curve:
-    low, high = draws.band()
-    least = {}
-    for p in P_TARGETS:
-        miss, false_alarm = cost_weights(p, 1.0, 1.0)
-        at = int((miss * points.fnmr + false_alarm * points.fmr).argmin())
-        least[p] = (float(points.fmr[at]), float(points.fnmr[at]))
-    fnmr = np.interp(FMR_GRID, points.fmr, points.fnmr)
-    return Curve(FMR_GRID, fnmr, low, high, least)
-
-
-def _histogram(target: Floats, nontarget: Floats) -> Histogram:
-    both = np.concatenate([target, nontarget])
-    finite = both[np.isfinite(both)]
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
-    edges = np.linspace(low, high if high > low else low + 1.0, N_BINS + 1)
-    shares = []
-    for scores in (target, nontarget):
-        counts, _ = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)
-        shares.append(counts / len(scores))
-    return Histogram(edges, *shares)
-
-
-def _reliability(llrs: Floats, is_target: Bools) -> Reliability:
-    claimed = np.exp(-np.logaddexp(0.0, -llrs))
-    weight = np.where(is_target, 0.5 / is_target.sum(), 0.5 / (~is_target).sum())
-    narrow = np.minimum((claimed * N_RELIABILITY).astype(np.int64), N_RELIABILITY - 1)
-    mass = np.bincount(narrow, weight, N_RELIABILITY).astype(np.float64)
-    index = _wide_bins(mass)[narrow]
-    total = np.bincount(index, weight)
-    return Reliability(
-        np.bincount(index, weight * claimed) / total,
-        np.bincount(index, weight * is_target) / total,
-        np.bincount(index),
-    )
-
-
-def _wide_bins(mass: Floats) -> Ints:
-    """Narrow bins -> wide ones that hold at least `MIN_BIN_MASS` of all trials' weight each."""
-    wide = np.zeros(len(mass), dtype=np.int64)
-    held, bin_ = 0.0, 0
-    for i, share in enumerate(mass.tolist()):
-        wide[i] = bin_
-        held += share
-        if held >= MIN_BIN_MASS and float(mass[i + 1 :].sum()) >= MIN_BIN_MASS:
-            held, bin_ = 0.0, bin_ + 1
-    return wide
 
 
 def _cell(enrollment: str, test: str, trials: TrialScores, n_draws: int, seed: int) -> Cell:

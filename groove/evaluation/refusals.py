@@ -1,4 +1,9 @@
-"""What an evaluation must not be: cheated by shared speakers, or silent about missing files."""
+"""What an evaluation must not be: cheated by shared speakers, or silent about missing files.
+
+Speakers are compared by name, recordings by path. Where nobody names the speakers of a list, that
+they are not shared cannot be checked, and `unchecked` says so. The speakers that a model was
+trained on are in no card: nothing here looks at them.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +52,7 @@ def refuse_shared(
     if calibration_set:
         files = {path.resolve() for path in files_of(calibration_set)}
         for _, of_cohort, cohort_files in others:
-            both = sorted(of_cohort & set(calibration_set.speaker_names)) or sorted(
+            both = sorted(of_cohort & calibration_set.named_speakers) or sorted(
                 str(path) for path in cohort_files & files
             )
             if both:
@@ -55,10 +60,10 @@ def refuse_shared(
                     f"cohort: {both[0]} is in the calibration set as well ({len(both)} such); "
                     "it must hold other speakers"
                 )
-        others.append(("calibration set", set(calibration_set.speaker_names), files))
+        others.append(("calibration set", set(calibration_set.named_speakers), files))
     for what, speakers, files in others:
         for trial_set in trial_sets:
-            shared = speakers & set(trial_set.speaker_names)
+            shared = speakers & trial_set.named_speakers
             if shared:
                 raise ManifestError(
                     f"{what}: speaker {min(shared)} is in the trials of {trial_set.name} as well "
@@ -70,3 +75,18 @@ def refuse_shared(
                     f"{what}: {min(same)} is a recording of the trials ({len(same)} such); it "
                     "must hold other speakers"
                 )
+
+
+def unchecked(trial_set: TrialSet, calibration_set: TrialSet | None) -> tuple[str, ...]:
+    """Sentences about the speakers that nobody names, so that overlap could not be seen."""
+    found = []
+    for what, one in (("the trials", trial_set), ("the calibration set", calibration_set)):
+        if one is None or not one.n_unnamed:
+            continue
+        n = len(one.speaker_names)
+        whose = what if one.n_unnamed == n else f"{one.n_unnamed:,} of {n:,} in {what}"
+        found.append(
+            f"speakers unknown: overlap not checked for {whose} ({one.name}); folders or ids that "
+            "say the speaker, or a manifest, would name them"
+        )
+    return tuple(found)

@@ -9,8 +9,7 @@ was recorded. A set is made from an official list and a folder (`from_list`), fr
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,18 +17,14 @@ import numpy as np
 
 from groove.corpora.files import resolve_audio
 from groove.errors import ManifestError
-from groove.evaluation.trial_table import (
-    Bools,
-    Ints,
-    TrialTable,
-    read_trial_table,
-    speakers_from_labels,
-)
-from groove.manifest import HELP, Utterance, read_lines, read_manifest
+from groove.evaluation.enrollments import Search, all_or_none, owners_of, some_of
+from groove.evaluation.list_speakers import speakers_of_list
+from groove.evaluation.trial_table import Bools, Ints, TrialTable, read_trial_table
+from groove.evaluation.val_meta import read_val_meta
+from groove.manifest import Utterance, read_manifest
 from groove.trials import TrialForm, draw_trials
 
 ALL_PAIRS_UP_TO = 3_000_000  # more pairs than that are drawn from, by seed
-SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ class TrialSet:
     test_files: tuple[Path | None, ...]
     enrollment_speakers: Ints  # [E]
     test_speakers: Ints  # [T]
-    speaker_names: tuple[str, ...]  # of the numbers; empty where names are not known
+    speaker_names: tuple[str, ...]  # [K], of the numbers; "" where nobody says the name
     enrollment_conditions: tuple[str, ...] = ()  # [E], or empty
     test_conditions: tuple[str, ...] = ()  # [T], or empty
     condition: str = ""  # what the conditions are: "genre"
@@ -61,6 +56,16 @@ class TrialSet:
         return self.table.enrollment_ids == self.table.test_ids and len(self.table) == (
             n * (n - 1) // 2
         )
+
+    @property
+    def named_speakers(self) -> frozenset[str]:
+        """The speakers whose names are known."""
+        return frozenset(self.speaker_names) - {""}
+
+    @property
+    def n_unnamed(self) -> int:
+        """How many speakers nobody names, so that they cannot be looked for elsewhere."""
+        return sum(not name for name in self.speaker_names)
 
     def available(self) -> Bools:
         """The trials [N] whose files are all there."""
@@ -91,20 +96,21 @@ def from_list(
     if not audio.is_dir():
         raise ManifestError(f"{audio}: no such folder; --audio is where the list's names begin")
     table = read_trial_table(path, form)
-    search = _Search(lambda name: resolve_audio(audio / name))
-    enrollments = _enrollments(table, search, enroll_map)
-    speakers = speakers_from_labels(table, path.name)
+    search = Search(lambda name: resolve_audio(audio / name))
+    own = owners_of(table.enrollment_ids, enroll_map)
+    speakers = speakers_of_list(table, path.name, recordings=own if enroll_map else None)
     return _checked(
         TrialSet(
             name=path.name,
             protocol="mean of the enrollment's recordings" if enroll_map else "",
             table=table,
-            enrollment_files=enrollments,
+            enrollment_files=tuple(all_or_none([search(name) for name in one]) for one in own),
             test_files=tuple(search(name) for name in table.test_ids),
-            enrollment_speakers=speakers[0],
-            test_speakers=speakers[1],
-            speaker_names=(),
+            enrollment_speakers=speakers.enrollment,
+            test_speakers=speakers.test,
+            speaker_names=speakers.names,
             missing=tuple(search.missing),
+            notes=(f"speakers as the {speakers.said_by} say",) if speakers.said_by else (),
         ),
         str(audio),
     )
@@ -166,8 +172,8 @@ def from_utterances(
     else:
         table, notes = read_trial_table(trials, form), ()
         name = f"{trials.name} of {name}"
-    search = _Search(lambda key: resolve_audio(by_id[key].path))
-    owners = [_owners(table.enrollment_ids, by_id, enroll_map), [[t] for t in table.test_ids]]
+    search = Search(lambda key: resolve_audio(by_id[key].path))
+    owners = [owners_of(table.enrollment_ids, enroll_map), [[t] for t in table.test_ids]]
     for side in owners:
         _refuse_unknown([one for group in side for one in group], by_id, name)
     names = sorted({u.speaker_id for u in utterances})
@@ -182,7 +188,7 @@ def from_utterances(
             name=name,
             protocol="mean of the enrollment's recordings" if enroll_map else "",
             table=table,
-            enrollment_files=tuple(_all_or_none([search(k) for k in side]) for side in owners[0]),
+            enrollment_files=tuple(all_or_none([search(k) for k in side]) for side in owners[0]),
             test_files=tuple(search(side[0]) for side in owners[1]),
             enrollment_speakers=speakers[0],
             test_speakers=speakers[1],
@@ -209,119 +215,11 @@ def from_val_meta(path: Path, *, n_trials: int = ALL_PAIRS_UP_TO, seed: int = 0)
     return from_utterances(read_val_meta(path), path.name, n_trials=n_trials, seed=seed)
 
 
-def read_val_meta(path: Path) -> list[Utterance]:
-    """The lines of val_meta.jsonl as utterances whose path is what is there: audio, else features.
-
-    Raises:
-        ManifestError: no such file, or a line without its keys.
-    """
-    utterances = []
-    for where, _, line in read_lines(path):
-        try:
-            values = json.loads(line)
-            speaker, utterance = str(values["speaker_id"]), str(values["utterance_id"])
-            sources = [str(values[key]) for key in ("audio", "feat") if values.get(key)]
-            seconds = float(values.get("seconds") or 0.0)
-        except (ValueError, TypeError, KeyError) as error:
-            raise ManifestError(
-                f"{where}: {type(error).__name__} {error}; wanted speaker_id, utterance_id, and "
-                "audio or feat. Make it with  python processed/preprocess_cnceleb2_train.py"
-            ) from None
-        if not sources:
-            raise ManifestError(f'{where}: neither "audio" nor "feat" names a file')
-        found = [p for source in sources if (p := _from_here(Path(source), path.parent))]
-        known = ("speaker_id", "utterance_id", "feat", "audio", "seconds")
-        utterances.append(
-            Utterance(
-                utterance,
-                speaker,
-                found[0] if found else Path(sources[0]),
-                seconds,
-                {key: value for key, value in values.items() if key not in known},
-            )
-        )
-    if not utterances:
-        raise ManifestError(f"{path}: no utterance in it. {HELP}")
-    return utterances
-
-
-def _from_here(path: Path, folder: Path) -> Path | None:
-    """The file as the current folder sees it, as the list's folder does, or not at all."""
-    return resolve_audio(path) or (None if path.is_absolute() else resolve_audio(folder / path))
-
-
-class _Search:
-    """Looks for each name once and remembers which have no file."""
-
-    def __init__(self, find: Callable[[str], Path | None]) -> None:
-        self._find = find
-        self._found: dict[str, Path | None] = {}
-        self.missing: list[str] = []
-
-    def __call__(self, name: str) -> Path | None:
-        if name not in self._found:
-            self._found[name] = self._find(name)
-            if self._found[name] is None:
-                self.missing.append(name)
-        return self._found[name]
-
-
-def _enrollments(
-    table: TrialTable, search: _Search, enroll_map: Path | None
-) -> tuple[tuple[Path, ...] | None, ...]:
-    groups = (
-        [[name] for name in table.enrollment_ids]
-        if enroll_map is None
-        else _mapped(table.enrollment_ids, read_enroll_map(enroll_map), enroll_map.name)
-    )
-    return tuple(_all_or_none([search(name) for name in group]) for group in groups)
-
-
-def read_enroll_map(path: Path) -> dict[str, list[str]]:
-    """Lines ``enrollment recording recording ...``.
-
-    Raises:
-        ManifestError: a line without a recording, or an enrollment that stands in it twice.
-    """
-    found: dict[str, list[str]] = {}
-    for where, _, line in read_lines(path):
-        name, *recordings = line.split()
-        if not recordings:
-            raise ManifestError(f"{where}: enrollment {name} has no recording. {HELP}")
-        if name in found:
-            raise ManifestError(f"{where}: enrollment {name} stands in it already")
-        found[name] = recordings
-    return found
-
-
-def _mapped(ids: Sequence[str], known: Mapping[str, list[str]], where: str) -> list[list[str]]:
-    unknown = [name for name in ids if name not in known]
-    if unknown:
-        raise ManifestError(
-            f"{where}: does not say what {_some(unknown)} of the trials mean (it knows "
-            f"{len(known)} enrollments)"
-        )
-    return [known[name] for name in ids]
-
-
-def _owners(
-    ids: Sequence[str], by_id: Mapping[str, Utterance], enroll_map: Path | None
-) -> list[list[str]]:
-    if enroll_map is None:
-        return [[name] for name in ids]
-    return _mapped(ids, read_enroll_map(enroll_map), enroll_map.name)
-
-
-def _all_or_none(files: Sequence[Path | None]) -> tuple[Path, ...] | None:
-    found = tuple(file for file in files if file is not None)
-    return found if len(found) == len(files) else None
-
-
 def _refuse_unknown(ids: Sequence[str], known: Mapping[str, Utterance], where: str) -> None:
     unknown = [one for one in dict.fromkeys(ids) if one not in known]
     if unknown:
         raise ManifestError(
-            f"{where}: the manifest does not know {_some(unknown)}, so neither file nor speaker; "
+            f"{where}: the manifest does not know {some_of(unknown)}, so neither file nor speaker; "
             "trials and manifest belong together"
         )
 
@@ -344,7 +242,7 @@ def _speakers(
     who = [{by_id[key].speaker_id for key in group} for group in groups]
     mixed = [group for group, speakers in zip(groups, who, strict=True) if len(speakers) > 1]
     if mixed:
-        raise ManifestError(f"an enrollment of {_some(mixed[0])} mixes speakers; it must be one")
+        raise ManifestError(f"an enrollment of {some_of(mixed[0])} mixes speakers; it must be one")
     return np.array([number[next(iter(speakers))] for speakers in who], dtype=np.int64)
 
 
@@ -398,13 +296,16 @@ def _checked(found: TrialSet, where: str) -> TrialSet:
 
 def _refuse_own_recordings(found: TrialSet) -> None:
     """No test recording may be among those that its enrollment was made of."""
-    index = {path: i for i, path in enumerate(found.test_files) if path is not None}
+    tests: dict[Path, list[int]] = {}  # a file may stand in the list under several names
+    for i, path in enumerate(found.test_files):
+        if path is not None:
+            tests.setdefault(path, []).append(i)
     n_tests, table = len(found.test_files), found.table
     owned = [
-        enrollment * n_tests + index[path]
+        enrollment * n_tests + test
         for enrollment, group in enumerate(found.enrollment_files)
         for path in group or ()
-        if path in index
+        for test in tests.get(path, ())
     ]
     inside = np.isin(table.enrollment.astype(np.int64) * n_tests + table.test, owned)
     if inside.any():
@@ -414,8 +315,3 @@ def _refuse_own_recordings(found: TrialSet) -> None:
             f"holds the test recording {table.test_ids[int(table.test[trial])]} itself "
             f"({int(inside.sum())} such trials); a recording is never compared with itself"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -3,8 +3,7 @@
 `TrialTable` numbers the enrollments and the tests of a list and holds a trial as two numbers and a
 label. `read_trial_table` reads the forms of `groove.trials`, millions of lines in seconds. A trial
 that stands in the list again is dropped and counted; the same pair with both labels is an error.
-`speakers_from_labels` says who speaks where nobody wrote it down, which the speaker-level bootstrap
-needs.
+Who speaks in them says `groove.evaluation.list_speakers`.
 """
 
 from __future__ import annotations
@@ -97,66 +96,6 @@ def read_trial_table(path: str | Path, form: TrialForm | None = None) -> TrialTa
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path}: not UTF-8 text (byte {error.start}). {HELP}") from None
     return builder.table(str(path))
-
-
-def speakers_from_labels(table: TrialTable, where: str) -> tuple[Ints, Ints]:
-    """Who speaks, from the list alone: numbers of the enrollments' [E] and the tests' [T] speakers.
-
-    Recordings with a folder in their id are taken to lie in their speaker's folder, as in VoxCeleb
-    (``id10270/x6uYqmx31kE/00001.wav``), if every label of the list agrees. Else whoever is linked
-    by target trials is one speaker, and whoever is in no target trial is a speaker of its own.
-
-    Args:
-        table: the trials.
-        where: the list's name, for a message.
-
-    Raises:
-        ManifestError: the labels contradict each other: a non-target trial within one speaker.
-    """
-    folders = [_folder(name) for name in (*table.enrollment_ids, *table.test_ids)]
-    n_enrollments = len(table.enrollment_ids)
-    if all(folders):
-        _, index = np.unique(np.array(folders), return_inverse=True)
-        by_folder = index[:n_enrollments], index[n_enrollments:]
-        same = by_folder[0][table.enrollment] == by_folder[1][table.test]
-        if bool((same == table.is_target).all()):
-            return by_folder
-    return _linked(table, where)
-
-
-def _folder(name: str) -> str:
-    folder, slash, _ = name.partition("/")
-    return folder if slash else ""
-
-
-def _linked(table: TrialTable, where: str) -> tuple[Ints, Ints]:
-    names = {name: i for i, name in enumerate(dict.fromkeys(table.enrollment_ids))}
-    for name in table.test_ids:
-        names.setdefault(name, len(names))
-    enrollments = np.array([names[name] for name in table.enrollment_ids], dtype=np.int64)
-    tests = np.array([names[name] for name in table.test_ids], dtype=np.int64)
-    parent = list(range(len(names)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    linked = table.only(table.is_target)
-    pairs = zip(enrollments[linked.enrollment].tolist(), tests[linked.test].tolist(), strict=True)
-    for a, b in pairs:
-        parent[root(a)] = root(b)
-    who = np.array([root(i) for i in range(len(names))], dtype=np.int64)
-    wrong = ~table.is_target & (who[enrollments][table.enrollment] == who[tests][table.test])
-    if wrong.any():
-        first = int(wrong.argmax())
-        raise ManifestError(
-            f"{where}: {table.enrollment_ids[table.enrollment[first]]} and "
-            f"{table.test_ids[table.test[first]]} are a non-target trial, yet target trials link "
-            "them to one speaker; mend the labels"
-        )
-    return who[enrollments], who[tests]
 
 
 def _read_block(

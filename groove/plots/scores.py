@@ -72,6 +72,7 @@ def reliability(path: Path, systems: Sequence[tuple[str, Measured]]) -> Path:
         axes.set_ylabel("found share of the same voice, %")
         axes.set_title("Calibration at even odds")
         drawn.legend(loc="outside lower left", ncols=1)
+        drawn.draw_without_rendering()  # a layout with a fixed aspect settles at the second drawing
     return path
 
 

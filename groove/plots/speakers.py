@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,12 @@ def speaker_map(
     who = np.array(speakers)
     order = list(dict.fromkeys(speakers))
     names = drawable(order)
-    with figure(path, names, size=(7.0, 6.0)) as (_, axes):
+    with figure(path, names, size=(7.0, 6.0)) as (drawn, axes):
         places = _layout(embeddings, max(Counter(speakers).values()), seed)
-        for i, speaker in enumerate(order):
-            own = places[who == speaker]
+        groups = {names[speaker]: places[who == speaker] for speaker in order}
+        for i, own in enumerate(groups.values()):
             colour = _colour(i, len(order))
-            axes.scatter(*own.T, s=26, color=colour, alpha=0.75, lw=0)
-            _name(axes, own[own[:, 1].argmax()], names[speaker])
+            axes.scatter(*own.T, s=26, color=colour, alpha=0.75, lw=0, zorder=4)  # above the names
         axes.set_xticks([])
         axes.set_yticks([])
         axes.grid(visible=False)
@@ -52,6 +51,8 @@ def speaker_map(
             axes.spines[side].set_visible(False)
         axes.set_title(f"{len(order)} speakers, {len(embeddings)} recordings (t-SNE)")
         axes.set_xlabel("near means alike; distances between groups mean nothing", fontsize=9)
+        drawn.draw_without_rendering()  # now the places are known
+        _write_names(axes, groups)
     return path
 
 
@@ -80,17 +81,37 @@ def _colour(i: int, n: int) -> Any:
     return hsv_to_rgb(((i / max(n, 1)) % 1.0, 0.72, (0.62, 0.82, 0.48)[i % 3]))
 
 
-def _name(axes: Any, at: NDArray[np.float64], text: str) -> None:
+def _write_names(axes: Any, groups: Mapping[str, NDArray[np.float64]]) -> list[Any]:
+    """Each name above its group, or below where another name is in the way."""
+    found: list[Any] = []
+    for text, own in groups.items():
+        name = _name(axes, own, text, above=True)
+        if _in_the_way(name, found):
+            below = _name(axes, own, text, above=False)
+            spare = name if not _in_the_way(below, found) else below
+            name = below if spare is name else name
+            spare.remove()
+        found.append(name)
+    return found
+
+
+def _in_the_way(name: Any, others: Sequence[Any]) -> bool:
+    box = name.get_window_extent()
+    return any(box.overlaps(other.get_window_extent()) for other in others)
+
+
+def _name(axes: Any, own: NDArray[np.float64], text: str, *, above: bool) -> Any:
     from matplotlib.patheffects import withStroke
 
-    axes.annotate(
+    return axes.annotate(
         text,
-        at,
+        own[own[:, 1].argmax() if above else own[:, 1].argmin()],
         fontsize=8,
         color=INK,
         ha="center",
-        va="bottom",
-        xytext=(0, 5),
+        va="bottom" if above else "top",
+        xytext=(0, 5 if above else -5),
         textcoords="offset points",
-        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        path_effects=[withStroke(linewidth=2.0, foreground="white")],
+        annotation_clip=False,
     )

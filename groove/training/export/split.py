@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from groove.card import ModelCard
-from groove.errors import ModelError
+from groove.errors import CardError, ModelError
 from groove.training.encoder import EncoderModule, TorchEncoder
 from groove.training.export.aside import aside
 from groove.training.networks import Network, build_encoder, network_of
@@ -72,6 +72,8 @@ def open_split(path: Path) -> TorchEncoder:
             raise ModelError(f"{meta}: {card.architecture} is no network that Groove builds")
         module = build_encoder(Network.from_dict(values["network"]), card.fbank)
         module.load_state_dict(torch.load(path, weights_only=True))
+    except CardError as error:
+        raise CardError(f"{meta}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         said = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: not the parts of a split export ({said})") from None
