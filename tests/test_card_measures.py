@@ -71,6 +71,9 @@ def test_the_measured_card_keeps_the_rules(sets: dict[str, EmbeddedSet]) -> None
     full = length_trials(*[sets["full"].at_least(found.min_speech_s)] * 2)
     (table,) = [t for t in found.thresholds if 3.2 < t.speech_s < 3.8]
     assert table.rows == threshold_table(full.target, full.nontarget, N_SPEAKERS)
+    # 180 target pairs of the whole utterances; each kind counts its own, however often it is drawn.
+    n_kinds = len(lengths) + sum(length < 3.2 for length in lengths)
+    assert 180 * (len(lengths) - 1) <= found.calibration.n_target <= 180 * 2 * n_kinds
     card = found.applied_to(fake_card())
     assert card.thresholds == found.thresholds and card.calibration == found.calibration
     assert card.from_json(card.to_json()).to_json() == card.to_json()

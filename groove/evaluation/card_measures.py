@@ -106,6 +106,7 @@ def measure_card(
     random = np.random.default_rng(SEED)
     full = sets[FULL].at_least(min_speech_s)
     tables, kinds = [], []
+    n_target = n_nontarget = 0  # different trials behind the draws
     for condition in [*(f"{s:g}" for s in CROPS_S if s > min_speech_s), FULL, *_joined(sets)]:
         crops = full if condition == FULL else sets[condition].at_least(min_speech_s)
         found = [length_trials(crops, crops)]
@@ -116,13 +117,16 @@ def measure_card(
             report(f"{_named(condition)}: no trials of both kinds: left out")
             continue
         kinds += [_drawn(kind, random) for kind in found]
+        n_target += sum(min(len(kind.target), N_TARGET) for kind in found)
+        n_nontarget += sum(min(len(kind.nontarget), N_NONTARGET) for kind in found)
         table = table_of(strict, measured_on)
         report(_line(condition, table, strict))
         if any(row.threshold is not None for row in table.rows):
             tables.append(table)
     if not tables:
         raise ScoringError("no length has 30 false matches at any rate; calibrate on more speakers")
-    return MeasuredCard(min_speech_s, short_speech_s, tuple(tables), _fit(kinds, measured_on))
+    calibration = replace(_fit(kinds, measured_on), n_target=n_target, n_nontarget=n_nontarget)
+    return MeasuredCard(min_speech_s, short_speech_s, tuple(tables), calibration)
 
 
 def table_of(trials: LengthTrials, measured_on: str) -> ThresholdTable:
