@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from groove.errors import ModelMismatch, StoreError, UnknownPerson
 from groove.scoring import unit_length
+from groove.voiceprints.database import mark_erasure_due
 from groove.voiceprints.identification import Gallery, GalleryBuilder
 from groove.voiceprints.names import normalise_name
 from groove.voiceprints.people import ModelTag, NewUtterance, Person, StoredUtterance, Voiceprint
@@ -154,7 +155,7 @@ def take_out(transaction: sqlite3.Connection, column: str, value: int | str) -> 
     """Delete utterances; the erasure is then due, in the same transaction."""
     blobs = [blob for blob, _ in read_embeddings(transaction, column, value)]
     transaction.execute(f"DELETE FROM utterance WHERE {column} = ?", (value,))
-    transaction.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_due', '1')")
+    mark_erasure_due(transaction)
     raise_generation(transaction)
     return blobs
 
