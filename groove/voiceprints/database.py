@@ -20,7 +20,6 @@ Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pra
 
 from __future__ import annotations
 
-import mmap
 import os
 import secrets
 import sqlite3
@@ -35,6 +34,7 @@ BUSY_S = 30.0  # how long one process waits for another
 SIDE_FILES = ("", "-wal", "-shm", "-journal")
 ERASURE_DUE = "erasure_due"  # keys of ``meta`` that begin so are the tokens of deletions
 PROBE, STRIDE = 16, 64  # bytes looked for, and how far apart: any run of 80 bytes holds a probe
+BLOCK = 1 << 24  # bytes searched at a time
 
 _SETTINGS = ("foreign_keys=ON", "secure_delete=ON", "synchronous=FULL", "temp_store=MEMORY")
 
@@ -128,15 +128,24 @@ class Database:
         return n_bytes
 
     def _search(self, probes: Sequence[bytes]) -> tuple[int, list[bytes]]:
-        """How many bytes the file and its companions have, and which probes stand in them."""
+        """How many bytes the file and its companions have, and which probes stand in them.
+
+        Read, not mapped: another process may cut them short meanwhile, and touching a mapping of
+        what is no longer there kills the process.
+        """
         n_bytes, found = 0, []
         for suffix in SIDE_FILES:
-            path = self.path.with_name(self.path.name + suffix)
-            if not path.exists() or path.stat().st_size == 0:
+            try:
+                file = self.path.with_name(self.path.name + suffix).open("rb")
+            except FileNotFoundError:
                 continue
-            with path.open("rb") as file, _mapped(file.fileno()) as data:
-                n_bytes += len(data)
-                found += [probe for probe in probes if data.find(probe) >= 0]
+            with file:
+                tail = b""  # what a probe across two blocks begins with
+                while block := file.read(BLOCK):
+                    n_bytes += len(block)
+                    data = tail + block
+                    found += [probe for probe in probes if probe in data]
+                    tail = data[-(PROBE - 1) :]
         return n_bytes, found
 
     def _stands_in(self, table_column: tuple[str, str], probe: bytes) -> bool:
@@ -233,9 +242,3 @@ def _explain(error: sqlite3.Error) -> str:
     if code.startswith("SQLITE_CORRUPT"):
         return f"the store is damaged ({error}); restore it from a backup"
     return f"the store cannot be used ({error}); check the path, its rights and the disk's space"
-
-
-@contextmanager
-def _mapped(descriptor: int) -> Iterator[mmap.mmap]:
-    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
-        yield data
