@@ -20,7 +20,14 @@ from groove.scoring import unit_length
 from groove.voiceprints.database import mark_erasure_due
 from groove.voiceprints.identification import Gallery, GalleryBuilder
 from groove.voiceprints.names import normalise_name
-from groove.voiceprints.people import ModelTag, NewUtterance, Person, StoredUtterance, Voiceprint
+from groove.voiceprints.people import (
+    ModelTag,
+    NewUtterance,
+    Person,
+    StoredUtterance,
+    Voiceprint,
+    people_text,
+)
 
 APPLICATION_ID = 0x47564F58  # "GVOX"
 VERSION = 1
@@ -178,7 +185,7 @@ def require_model(
             f"SELECT count(DISTINCT person_key) FROM utterance WHERE {where}", values
         ).fetchone()
         if n_people:
-            what = f"{whose} holds {n_people} people" if person_key is None else f"{whose} is"
+            what = f"{whose} holds {people_text(n_people)}" if person_key is None else f"{whose} is"
             raise ModelMismatch(
                 f"{what} enrolled with another model: {name} ({model_hash[:8]}), asked with "
                 f"{tag.name} ({tag.model_hash[:8]}); embeddings of two models cannot be compared. "
