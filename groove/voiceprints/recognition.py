@@ -176,7 +176,7 @@ class Recognizer:
         except UnknownPerson:
             known = None
         if not same_person:
-            self._refuse_other_voices(name, utterances, known)
+            self._refuse_other_voices(name, utterances, sides, known)
         person, n_added = self.store.add(name, utterances, self.tag, consent=consent)
         return Enrollment(person, n_added, tuple(self.verifier.cautions(sides)))
 
@@ -195,7 +195,7 @@ class Recognizer:
         known = self.store.person(name)
         utterances, sides = self._listen(sources)
         if not same_person:
-            self._refuse_other_voices(known.name, utterances, None)
+            self._refuse_other_voices(known.name, utterances, sides, None)
         person, n_added = self.store.add(known.name, utterances, self.tag, replace=True)
         return Enrollment(person, n_added, tuple(self.verifier.cautions(sides)))
 
@@ -339,7 +339,10 @@ class Recognizer:
             examined, name = self.verifier.embedder.examine(source), source_name(source)
             if examined.embedding is None:
                 least = self.verifier.card.min_speech_s
-                raise NoSpeech(f"{name}: {examined.speech.refusal(least)}; nothing was enrolled")
+                raise NoSpeech(
+                    f"{name}: {examined.speech.refusal(least)}, or leave it out; nothing was "
+                    "enrolled"
+                )
             speech = examined.speech
             utterances.append(
                 NewUtterance(examined.embedding, speech.seconds, speech.speech_s, _label(name))
@@ -350,7 +353,11 @@ class Recognizer:
         return utterances, sides
 
     def _refuse_other_voices(
-        self, name: str, utterances: list[NewUtterance], known: Voiceprint | None
+        self,
+        name: str,
+        utterances: list[NewUtterance],
+        sides: list[Side],
+        known: Voiceprint | None,
     ) -> None:
         """Each must match what is enrolled, or the mean of the other new ones."""
         for i, utterance in enumerate(utterances):
@@ -366,9 +373,10 @@ class Recognizer:
             judged = self.verifier.judge(score, min(speech_s, utterance.speech_s))
             if judged.decision != "same":
                 raise OtherVoice(
-                    f"{utterance.label}: not the voice of {what} (score {score:.2f}, threshold "
-                    f"{judged.threshold:.2f}); nothing was enrolled. For another person called "
-                    f"{name} take another name; if it is the same person, add --same-person"
+                    f"{sides[i].name}: not the voice of {what} (score {score:.2f}, threshold "
+                    f"{judged.threshold:.2f}); nothing was enrolled. Leave it out if it is another "
+                    f"person's (another {name} needs another name); if it is the same person, add "
+                    "--same-person"
                 )
 
 
