@@ -135,6 +135,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "warn_quiet": ("very quiet; move closer to the microphone", "音量很小，请靠近麦克风"),
     "warn_clipped": ("clipped; lower the recording level", "有削波，请降低录音音量"),
     "warn_noisy": ("noisy background", "背景噪声大"),
+    "warn_same_sound": (
+        "the two recordings are the same sound: this says nothing about two voices",
+        "两段录音是同一段声音，不能说明是不是同一个人",
+    ),
     "warn_settings": (
         "the threshold was not measured for these settings",
         "阈值不是在这些设置下测得的",
