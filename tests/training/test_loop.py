@@ -158,13 +158,23 @@ def test_a_run_is_not_overwritten_nor_continued_as_another(whole: Path, corpus: 
         train(config(corpus, whole.parent / "none", resume=True))
 
 
-def test_a_finished_run_that_is_continued_with_more_epochs_trains_those(
-    corpus: Path, tmp_path: Path
+def test_a_finished_run_that_is_continued_with_more_epochs_trains_those_and_says_what_jumps(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The exponential by hand: 2e-3 falls to 1e-5 over the run, whose half is 1.41e-4."""
     out = tmp_path / "out"
     train(config(corpus, out, train={"epochs": 1}))
+    train(config(corpus, out, resume=True, train={"epochs": 1}))
+    assert "schedule" not in capsys.readouterr().err
     train(config(corpus, out, resume=True, train={"epochs": 2}))
     assert load(out / "last.pt").progress["epoch"] == 2
+    (said,) = [x for x in capsys.readouterr().err.splitlines() if "schedule" in x]
+    assert said == (
+        "schedule stretched from 4 to 8 steps: at step 4 the learning rate is now 0.000141 where "
+        "it was 1e-05, the margin 0.2 where it was 0.2"
+    )
+    steps = [line for line in curve(out) if line["kind"] == "step"]
+    assert steps[4]["lr"] == pytest.approx((2e-3 * 1e-5) ** 0.5)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_the_batch_saved(
