@@ -223,8 +223,9 @@ def _targets(
     config: TrainConfig, teacher: Encoder, material: Material, place: ddp.Place, log: RunLog
 ) -> Tensor:
     """The teacher's embeddings of whole utterances; the first process computes what is missing."""
+    heard = [(u, material.source.version(i)) for i, u in enumerate(material.utterances)]
     keys = [
-        [target_key(u.utterance_id, u.seconds, speed) for u in material.utterances]
+        [target_key(u.utterance_id, u.seconds, speed, version) for u, version in heard]
         for speed in material.speeds
     ]
     folder = config.distill.cache or str(Path(config.train.out_dir) / "teacher")
