@@ -81,8 +81,10 @@ def test_the_same_sound_twice_is_told(tmp_path: Path) -> None:
 
 
 def test_a_warning_about_one_file_given_twice_is_said_once() -> None:
-    codes = [w.code for w in Verifier(FakeEncoder()).compare(VOICE_A, VOICE_A).warnings]
-    assert len(codes) == len(set(codes))
+    waveform, rate = soundfile.read(VOICE_A, dtype="float32")
+    short = (waveform[: 3 * rate // 2], rate)
+    codes = [w.code for w in Verifier(FakeEncoder()).compare(short, short).warnings]
+    assert "short" in codes and len(codes) == len(set(codes))
 
 
 def test_the_rule_behind_the_threshold_is_told() -> None:
