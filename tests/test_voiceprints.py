@@ -212,6 +212,18 @@ def test_an_erasure_that_failed_stays_due(
     assert tokens(store.path) == []
 
 
+def test_the_search_finds_what_lies_across_two_blocks(
+    store: VoiceprintStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (kept,) = utterances(rng)
+    store.add("a", [kept], TAG)
+    blob = kept.embedding.astype("<f4").tobytes()
+    probes = [blob[i : i + database.PROBE] for i in range(len(blob) - database.PROBE + 1)]
+    monkeypatch.setattr(database, "BLOCK", 64)
+    n_bytes, found = store._database._search([*probes, bytes(range(16))])
+    assert n_bytes == len(raw_bytes(store.path)) and set(found) == set(probes)
+
+
 def test_forgetting_says_so_when_another_process_keeps_the_bytes(
     store: VoiceprintStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
