@@ -13,7 +13,7 @@ from groove import embedder, verifier
 from groove.audio import AudioSource
 from groove.encoder import Encoder
 from groove.loading import open_encoder
-from groove.voiceprints import recognition, store
+from groove.voiceprints import answers, recognition, store
 from groove.voiceprints.identification import DEFAULT_FPIR
 
 Model = str | os.PathLike[str] | Encoder | None
@@ -128,21 +128,21 @@ class VoiceprintStore(store.VoiceprintStore):
         *,
         consent: str = "",
         same_person: bool = False,
-    ) -> recognition.Enrollment:
+    ) -> answers.Enrollment:
         """Enrol recordings of one person; see `Recognizer.enroll`."""
         return self.recognizer.enroll(name, sources, consent=consent, same_person=same_person)
 
-    def verify(self, name: str, source: AudioSource) -> recognition.Verification:
+    def verify(self, name: str, source: AudioSource) -> answers.Verification:
         """Is this the person of that name? See `Recognizer.verify`."""
         return self.recognizer.verify(name, source)
 
-    def identify(self, source: AudioSource, *, top: int = 5) -> recognition.Identification:
+    def identify(self, source: AudioSource, *, top: int = 5) -> answers.Identification:
         """Who is talking, or nobody? See `Recognizer.identify`."""
         return self.recognizer.identify(source, top=top)
 
     def reembed(
         self, name: str, sources: Sequence[AudioSource], *, same_person: bool = False
-    ) -> recognition.Enrollment:
+    ) -> answers.Enrollment:
         """Replace a person's embeddings by this model's; see `Recognizer.reembed`."""
         return self.recognizer.reembed(name, sources, same_person=same_person)
 

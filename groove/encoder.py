@@ -97,17 +97,7 @@ class OnnxEncoder:
             EmptyAudio: fewer samples than one frame.
             ModelError: the graph failed, or gave values that are not finite.
         """
-        if waveforms.ndim != 2:
-            raise ValueError(f"waveforms have shape {waveforms.shape}; wanted [B, S]")
-        if waveforms.shape[1] < self.card.fbank.min_samples:
-            raise EmptyAudio(
-                f"{waveforms.shape[1]} samples are less than one frame of "
-                f"{self.card.fbank.frame_length_ms:g} ms; use a longer recording"
-            )
-        value = np.ascontiguousarray(waveforms, dtype=np.float32)
-        if self.card.input == "fbank":
-            value = np.stack([log_mel(row, self.card.fbank) for row in value])  # [B, T, M]
-        return self._run(value)
+        return self._run(model_input(waveforms, self.card))
 
     def encode_frames(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frames [B, T, M] as the card's front end gives them -> [B, D].
@@ -139,6 +129,34 @@ class OnnxEncoder:
                 f"{self.path}: the graph has inputs {inputs} and output sizes {sizes}, its card "
                 f"says {wanted} and [{self.card.embedding_size}]; export the model again"
             )
+
+
+def checked_batch(waveforms: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
+    """Waveforms [B, S] as every encoder takes them: float32, contiguous, one frame at least.
+
+    Raises:
+        EmptyAudio: fewer samples than one frame.
+    """
+    if waveforms.ndim != 2:
+        raise ValueError(f"waveforms have shape {waveforms.shape}; wanted [B, S]")
+    if waveforms.shape[1] < card.fbank.min_samples:
+        raise EmptyAudio(
+            f"{waveforms.shape[1]} samples are less than one frame of "
+            f"{card.fbank.frame_length_ms:g} ms; use a longer recording"
+        )
+    return np.ascontiguousarray(waveforms, dtype=np.float32)
+
+
+def model_input(waveforms: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
+    """What a model file takes, of waveforms [B, S]: these, or frames [B, T, M] if its card says so.
+
+    Raises:
+        EmptyAudio: fewer samples than one frame.
+    """
+    batch = checked_batch(waveforms, card)
+    if card.input == "fbank":
+        return np.stack([log_mel(row, card.fbank) for row in batch])  # [B, T, M]
+    return batch
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:

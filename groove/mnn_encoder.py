@@ -24,16 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groove.card import ModelCard
-from groove.encoder import file_hash
-from groove.errors import (
-    CardError,
-    EmptyAudio,
-    MissingExtra,
-    ModelError,
-    SettingsError,
-    UnknownModel,
-)
-from groove.fbank import log_mel
+from groove.encoder import file_hash, model_input
+from groove.errors import CardError, MissingExtra, ModelError, SettingsError, UnknownModel
 
 SUFFIX = ".mnn"
 _DESCRIPTOR_LOCK = threading.Lock()
@@ -131,16 +123,7 @@ class MnnEncoder:
             EmptyAudio: fewer samples than one frame.
             ModelError: the graph failed, or gave values that are not finite.
         """
-        if waveforms.ndim != 2:
-            raise ValueError(f"waveforms have shape {waveforms.shape}; wanted [B, S]")
-        if waveforms.shape[1] < self.card.fbank.min_samples:
-            raise EmptyAudio(
-                f"{waveforms.shape[1]} samples are less than one frame of "
-                f"{self.card.fbank.frame_length_ms:g} ms; use a longer recording"
-            )
-        value = np.ascontiguousarray(waveforms, dtype=np.float32)
-        if self.card.input == "fbank":
-            value = np.stack([log_mel(row, self.card.fbank) for row in value])  # [B, T, M]
+        value = model_input(waveforms, self.card)
         wanted = (len(waveforms), self.card.embedding_size)
         with self._lock:
             embeddings = self._run(value)

@@ -23,6 +23,7 @@ from groove.scoring import ThresholdRow, cosine, probability
 from groove.speech import SpeechReport
 
 DEFAULT_FMR = 0.01
+SAME_SOUND_SCORE = 0.99999  # from here on, of equally long recordings: see `_is_same_sound`
 PRIOR = 0.5  # of "same voice" before listening; the probability is for even odds
 
 Verdict = Literal["same", "different", "undecided"]
@@ -35,6 +36,14 @@ class Caution:
     code: str
     text: str
     recording: str  # which one; empty when it concerns the whole comparison
+
+
+SAME_SOUND = Caution(
+    "same_sound",
+    "the two recordings are the same sound; compare two different recordings to learn whether the "
+    "voice is the same",
+    "",
+)
 
 
 @dataclass(frozen=True)
@@ -170,6 +179,7 @@ class Verifier:
         ]
         shorter_s = min(side.speech.speech_s for side in sides)
         judged = self.judge(_score(*examined), shorter_s)
+        same = [SAME_SOUND] if _is_same_sound(*examined) else []
         return Comparison(
             decision=judged.decision,
             score=judged.score,
@@ -177,7 +187,7 @@ class Verifier:
             rule=judged.rule,
             llr=judged.llr,
             probability=judged.probability,
-            warnings=tuple(self.cautions(sides)),
+            warnings=tuple(dict.fromkeys([*same, *self.cautions(sides)])),
             model=f"{self.card.name} {self.card.version}",
             a=sides[0],
             b=sides[1],
@@ -268,6 +278,15 @@ def _score(a: Examined, b: Examined) -> float | None:
     if a.embedding is None or b.embedding is None:
         return None
     return float(cosine(a.embedding, b.embedding))
+
+
+def _is_same_sound(a: Examined, b: Examined) -> bool:
+    """One recording given twice, or a copy of it: as long to the sample, and one embedding.
+
+    No two recordings of a voice come so near each other; a copy at another volume does.
+    """
+    score = _score(a, b)
+    return score is not None and score > SAME_SOUND_SCORE and a.speech.seconds == b.speech.seconds
 
 
 def _decide(score: float | None, threshold: float) -> Verdict:

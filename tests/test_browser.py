@@ -226,7 +226,7 @@ def test_enrol_identify_live_people_and_forget(open_page: Callable[..., Page]) -
     page.tab("Who is it?")
     page.upload("identify-recording", VOICE_A2)
     shown = page.press("identify-button", "identification")
-    assert shown.startswith("张三") and "Among 1 people" in shown
+    assert shown.startswith("张三") and "People enrolled: 1." in shown
     page.screenshot("identify")
     page.tab("Live")
     page.wait("#live-microphone button.record-button").click()

@@ -163,6 +163,8 @@ def test_embed_writes_one_file_and_lists_what_failed(tmp_path: Path) -> None:
     again = groove(*arguments, "--json")
     assert again.returncode == 0
     assert json.loads(again.stdout)["n_known"] == 1
+    said = groove(*arguments).stdout.splitlines()
+    assert said == ["0 embedded, 1 known before, 0 failed", str(out / "embeddings.npz")]
 
 
 def test_embed_takes_files_and_manifests(tmp_path: Path) -> None:

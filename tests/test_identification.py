@@ -90,6 +90,7 @@ def test_a_measured_row_is_used_where_it_supports_the_population() -> None:
     assert threshold_for(card, 3.0, 2, fpir=0.1).value == 0.90  # 0.0513 a comparison
     ten = threshold_for(card, 3.0, 10, fpir=0.1)
     assert (ten.value, ten.measured) == (0.90, True)
+    assert "false alarms among 1 person:" in threshold_for(card, 3.0, 1, fpir=0.1).rule
     assert "at most 10 % false alarms among 10 people" in ten.rule and "10,000 pairs" in ten.rule
 
 

@@ -45,7 +45,7 @@ def test_every_word_has_both_languages_and_the_same_places() -> None:
 
 def test_every_warning_code_has_words() -> None:
     codes = ("no_speech", "too_short", "short", "quiet", "clipped", "noisy")
-    for code in (*codes, "settings", "uncalibrated"):
+    for code in (*codes, "same_sound", "settings", "uncalibrated"):
         assert warning_text("en", code, None) != warning_text("zh", code, None)
 
 
@@ -96,7 +96,7 @@ def test_enrol_identify_list_and_forget(known: Recognizer) -> None:
     assert "nobody is enrolled" in answers.identify(known, A, "en")
     assert "已登记：张三" in answers.enroll(known, "张三", "signed", A, "zh")
     shown = answers.identify(known, A, "en")
-    assert "张三" in shown and "candidate accepted" in shown and "Among 1 people" in shown
+    assert "张三" in shown and "candidate accepted" in shown and "People enrolled: 1." in shown
     listed = answers.people(known.store.people(), "en")
     assert "signed" in listed and "张三" in listed
     assert "已删除 张三" in answers.forget(known, "张三", "zh")

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from groove.audio import SAMPLE_RATE
 from groove.card import ThresholdTable
@@ -57,6 +60,31 @@ def test_the_probability_takes_the_shorter_side_into_account() -> None:
     llr = (20 + 2 * q) * comparison.score - q - 17
     assert comparison.llr == pytest.approx(llr, abs=1e-4)
     assert comparison.probability == pytest.approx(1 / (1 + math.exp(-llr)), rel=1e-6)
+
+
+def test_the_same_sound_twice_is_told(tmp_path: Path) -> None:
+    """The same file, a copy, the same samples as flac; not two recordings of one voice."""
+    waveform, rate = soundfile.read(VOICE_A, dtype="int16")
+    copy, flac = tmp_path / "copy.wav", tmp_path / "copy.flac"
+    shutil.copy(VOICE_A, copy)
+    soundfile.write(flac, waveform, rate)
+    shorter = (waveform[:-160].astype(np.float32) / 32768, rate)
+    verifier = Verifier(FakeEncoder())
+    for other in (VOICE_A, copy, flac):
+        values = json.loads(json.dumps(to_json(verifier.compare(VOICE_A, other))))
+        (told,) = [w for w in values["warnings"] if w["code"] == "same_sound"]
+        assert told["recording"] == "" and "the same sound" in told["text"]
+        assert values["decision"] == "same"
+    assert "are the same sound" in text(verifier.compare(VOICE_A, VOICE_A))
+    for a, b in ((VOICE_A, VOICE_A2), (VOICE_A, VOICE_B), (VOICE_A, shorter), (SILENCE, SILENCE)):
+        assert "same_sound" not in {w.code for w in verifier.compare(a, b).warnings}
+
+
+def test_a_warning_about_one_file_given_twice_is_said_once() -> None:
+    waveform, rate = soundfile.read(VOICE_A, dtype="float32")
+    short = (waveform[: 3 * rate // 2], rate)
+    codes = [w.code for w in Verifier(FakeEncoder()).compare(short, short).warnings]
+    assert "short" in codes and len(codes) == len(set(codes))
 
 
 def test_the_rule_behind_the_threshold_is_told() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from groove.errors import ModelMismatch, SettingsError, StoreError, UnknownPerson
+from groove.voiceprints import database
 from groove.voiceprints.database import SIDE_FILES
 from groove.voiceprints.people import ModelTag, NewUtterance
 from groove.voiceprints.store import VoiceprintStore, default_path
@@ -130,30 +131,97 @@ def test_the_same_recording_under_two_names_stays_where_it_belongs(
     assert not holds(raw_bytes(store.path), twin[0].embedding)
 
 
+def forget_and_die(path: Path, name: str) -> None:
+    """Another process deletes the rows and is killed before the file is rewritten."""
+    code = f"""
+import os
+from groove.voiceprints.database import Database
+from groove.voiceprints.store import VoiceprintStore
+import sqlite3
+store = VoiceprintStore({str(path)!r})
+Database.erase = lambda *_, **__: os.kill(os.getpid(), 9)
+reader = sqlite3.connect({str(path)!r}, isolation_level=None)
+reader.execute("BEGIN"); reader.execute("SELECT * FROM person").fetchall()
+store.forget([{name!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+
+
+def tokens(path: Path) -> list[tuple[str]]:
+    connection = sqlite3.connect(path)
+    found = connection.execute("SELECT key FROM meta WHERE key LIKE 'erasure_due%'").fetchall()
+    connection.close()
+    return found
+
+
 def test_a_deletion_that_was_cut_short_is_completed_at_the_next_opening(
     store: VoiceprintStore, rng: np.random.Generator
 ) -> None:
     """The rows are deleted and the process dies before the file is rewritten: open log and all."""
     (gone,) = utterances(rng)
     store.add("a", [gone], TAG)
-    code = f"""
-import os, sys
-from groove.voiceprints.database import Database
-Database.erase = lambda *_, **__: os.kill(os.getpid(), 9)
-from groove.voiceprints.store import VoiceprintStore
-import sqlite3
-reader = sqlite3.connect({str(store.path)!r}, isolation_level=None)
-reader.execute("BEGIN"); reader.execute("SELECT * FROM person").fetchall()
-VoiceprintStore({str(store.path)!r}).forget(["a"])
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT)
-    assert done.returncode == -signal.SIGKILL
+    forget_and_die(store.path, "a")
     assert holds(raw_bytes(store.path), gone.embedding)
     idle = sqlite3.connect(store.path)  # with it open, closing a connection empties no log
     idle.execute("SELECT * FROM person").fetchall()
     assert VoiceprintStore(store.path).people() == []
     assert not holds(raw_bytes(store.path), gone.embedding)
     idle.close()
+
+
+def test_who_finishes_an_erasure_leaves_a_later_one_due(
+    store: VoiceprintStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between one process's rewriting and its end another one deletes, and is killed."""
+    first, second = utterances(rng, 2)
+    store.add("first", [first], TAG)
+    store.add("second", [second], TAG)
+    idle = sqlite3.connect(store.path)  # with it open, closing a connection empties no log
+    idle.execute("SELECT * FROM person").fetchall()
+    empty = database._emptied_log
+
+    def emptied_and_overtaken(connection: sqlite3.Connection) -> bool:
+        emptied = empty(connection)
+        assert len(tokens(store.path)) == 1
+        forget_and_die(store.path, "second")
+        return emptied
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "_emptied_log", emptied_and_overtaken)
+        store.forget(["first"])
+    assert holds(raw_bytes(store.path), second.embedding)
+    assert len(tokens(store.path)) == 1
+    assert VoiceprintStore(store.path).people() == []
+    assert not holds(raw_bytes(store.path), second.embedding)
+    assert tokens(store.path) == []
+    idle.close()
+
+
+def test_an_erasure_that_failed_stays_due(
+    store: VoiceprintStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (gone,) = utterances(rng)
+    store.add("a", [gone], TAG)
+    with monkeypatch.context() as patched:
+        patched.setattr(database.Database, "_search", lambda _, probes: (0, list(probes)))
+        with pytest.raises(StoreError, match="still in the file"):
+            store.forget(["a"])
+    assert len(tokens(store.path)) == 1
+    VoiceprintStore(store.path)
+    assert tokens(store.path) == []
+
+
+def test_the_search_finds_what_lies_across_two_blocks(
+    store: VoiceprintStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (kept,) = utterances(rng)
+    store.add("a", [kept], TAG)
+    blob = kept.embedding.astype("<f4").tobytes()
+    probes = [blob[i : i + database.PROBE] for i in range(len(blob) - database.PROBE + 1)]
+    monkeypatch.setattr(database, "BLOCK", 64)
+    n_bytes, found = store._database._search([*probes, bytes(range(16))])
+    assert n_bytes == len(raw_bytes(store.path)) and set(found) == set(probes)
 
 
 def test_forgetting_says_so_when_another_process_keeps_the_bytes(
@@ -317,8 +385,8 @@ def test_a_kill_in_the_middle_of_anything_leaves_a_whole_store(tmp_path: Path) -
         connection = sqlite3.connect(path)
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        assert connection.execute("SELECT * FROM meta WHERE key='erasure_due'").fetchall() == []
         connection.close()
+        assert tokens(path) == []
         path.unlink()
     assert n_seen > 3
 

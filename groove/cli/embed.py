@@ -61,11 +61,16 @@ def command(
     if as_json:
         click.echo(json.dumps(asdict(summary), default=str, ensure_ascii=False))
     else:
-        rate = summary.audio_s / summary.elapsed_s
+        speed = ""
+        if summary.n_embedded:  # nothing heard, nothing to be fast at
+            rate = summary.audio_s / summary.elapsed_s
+            speed = (
+                f"; {summary.audio_s:.0f} s of audio in {summary.elapsed_s:.1f} s "
+                f"({rate:.0f} times real time)"
+            )
         click.echo(
             f"{summary.n_embedded} embedded, {summary.n_known} known before, {summary.n_failed} "
-            f"failed; {summary.audio_s:.0f} s of audio in {summary.elapsed_s:.1f} s "
-            f"({rate:.0f} times real time)\n{summary.result}"
+            f"failed{speed}\n{summary.result}"
         )
     if summary.n_failed:
         click.echo(f"groove: {summary.n_failed} failed, see {out / FAILED}", err=True)

@@ -18,8 +18,8 @@ from groove.errors import SettingsError, StoreError
 if TYPE_CHECKING:
     from groove.api import VoiceprintStore
     from groove.verifier import Caution
+    from groove.voiceprints.answers import Enrollment
     from groove.voiceprints.people import Person
-    from groove.voiceprints.recognition import Enrollment
 
 same_person = click.option(
     "--same-person", is_flag=True, help="Enrol also what does not sound like the person."

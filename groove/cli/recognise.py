@@ -14,7 +14,7 @@ from groove.cli.people import count, open_store, to_json, warning_lines
 
 if TYPE_CHECKING:
     from groove.verifier import Side
-    from groove.voiceprints.recognition import Identification, Verification
+    from groove.voiceprints.answers import Identification, Verification
 
 IDENTIFIED = {"named": 0, "nobody": 1, "undecided": 2}
 

@@ -16,9 +16,10 @@ from groove.service import pictures
 from groove.service.words import Language, say, warning_text
 from groove.speech import SpeechDetector, SpeechReport
 from groove.verifier import Caution, Comparison, Side, Verifier
+from groove.voiceprints.answers import Enrollment, Identification
 from groove.voiceprints.identification import fmr_of_comparison
 from groove.voiceprints.people import Person
-from groove.voiceprints.recognition import Enrollment, Identification, Recognizer
+from groove.voiceprints.recognition import Recognizer
 
 MAX_TRACE_S = 600.0  # longer recordings are drawn up to here
 

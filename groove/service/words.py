@@ -82,8 +82,8 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "rule_given": ("The threshold was given by hand.", "阈值由人工指定。"),
     "rule_population": (
-        "Among {n:,} people a stranger is named in at most {fpir:g} % of cases; so one comparison "
-        "may match falsely in {fmr:.2g} % ({measured}).",
+        "People enrolled: {n:,}. A stranger is named in at most {fpir:g} % of cases; so one "
+        "comparison may match falsely in {fmr:.2g} % ({measured}).",
         "名单共 {n:,} 人，陌生人被误认的比例不超过 {fpir:g} %，"
         "因此单次比对的误匹配率须不高于 {fmr:.2g} %（{measured}）。",
     ),
@@ -99,7 +99,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "enrolled": ("Enrolled: {name}", "已登记：{name}"),
     "enrolled_how": (
-        "{n} recordings, {speech:.1f} s of speech in all, {added} new.",
+        "Recordings: {n}, {added} of them new; {speech:.1f} s of speech in all.",
         "共 {n} 段录音，语音合计 {speech:.1f} 秒，本次新增 {added} 段。",
     ),
     "people_none": ("Nobody is enrolled yet.", "还没有人登记。"),
@@ -135,6 +135,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "warn_quiet": ("very quiet; move closer to the microphone", "音量很小，请靠近麦克风"),
     "warn_clipped": ("clipped; lower the recording level", "有削波，请降低录音音量"),
     "warn_noisy": ("noisy background", "背景噪声大"),
+    "warn_same_sound": (
+        "the two recordings are the same sound: this says nothing about two voices",
+        "两段录音是同一段声音，不能说明是不是同一个人",
+    ),
     "warn_settings": (
         "the threshold was not measured for these settings",
         "阈值不是在这些设置下测得的",

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from groove.card import ModelCard
-from groove.errors import EmptyAudio, ModelError
+from groove.encoder import checked_batch
+from groove.errors import ModelError
 from groove.fbank import FbankConfig
 from groove.training.frontend import FbankFrontEnd
 
@@ -78,14 +79,7 @@ class TorchEncoder:
         Raises:
             EmptyAudio: fewer samples than one frame.
         """
-        if waveforms.ndim != 2:
-            raise ValueError(f"waveforms have shape {waveforms.shape}; wanted [B, S]")
-        if waveforms.shape[1] < self.card.fbank.min_samples:
-            raise EmptyAudio(
-                f"{waveforms.shape[1]} samples are less than one frame of "
-                f"{self.card.fbank.frame_length_ms:g} ms; use a longer recording"
-            )
-        return self._run(self.module, waveforms)
+        return self._run(self.module, checked_batch(waveforms, self.card))
 
     def encode_frames(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frames [B, T, M] as the card's front end gives them -> [B, D]: the backbone alone."""

@@ -27,9 +27,10 @@ from groove.training.curves import draw_curves
 from groove.training.loader import loader
 from groove.training.material import n_workers
 from groove.training.optimizers import set_rate
+from groove.training.rates import Rates, rates
 from groove.training.run import SHOWN, Run, open_run
 from groove.training.runlog import LOG
-from groove.training.step import Rates, Taken, n_speakers, rates, settle, take_step
+from groove.training.step import Taken, n_speakers, settle, take_step
 from groove.training.stopping import Interruption
 
 ASK_EVERY = 10  # steps between asking all processes whether one was told to stop

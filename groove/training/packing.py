@@ -7,7 +7,8 @@ Beside ``train.i16`` (little-endian int16, one utterance after the other, no hea
 ``train.i16.jsonl``: a line for the format, then one for each utterance with its place, or the
 reason why it could not be decoded. While packing goes on both carry ``.part``: samples are on the
 disk before the line that names them, so after a kill at any moment the same call goes on where
-the lines end. A finished pack of the same files (paths, sizes, times of change) is left as it is.
+the lines end. A finished pack of the same files (paths, sizes, times of change) is left as it is,
+also where they are gone since: it is then all that is left of them.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ from groove.errors import AudioError, ManifestError, UnreadableAudio
 from groove.manifest import Utterance
 from groove.training.waveforms import (
     FileSource,
+    files_now,
     joined,
     parts_of,
     samples,
     to_float,
     to_int16,
+    version_of,
 )
 
 FORMAT = {"format": "groove.pack", "version": 1, "sample_rate": SAMPLE_RATE}
@@ -81,7 +84,7 @@ def pack(
         raise ManifestError(f"{target}: two utterances have one id; ids must be unique")
     if not utterances:
         raise ManifestError(f"{target}: no utterance to pack")
-    work = [(utterance, _files(utterance)) for utterance in utterances]
+    work = [(utterance, files_now(parts_of(utterance))) for utterance in utterances]
     entries = _finished(target, work)
     if entries is None:
         entries = _pack(work, target, workers, progress)
@@ -115,6 +118,7 @@ class PackedSource:
         # Columns, not objects: a million utterances in every worker.
         self._start = np.array([entry.start for entry in chosen], dtype=np.int64)
         self._n_samples = np.array([entry.n_samples for entry in chosen], dtype=np.int64)
+        self._version = np.array([version_of(entry.files) for entry in chosen], dtype="S16")
         self._errors = {i: entry.error for i, entry in enumerate(chosen) if entry.error}
         self._map: NDArray[np.int16] | None = None
         size = self._path.stat().st_size if self._path.exists() else 0
@@ -128,6 +132,10 @@ class PackedSource:
     def seconds(self, i: int) -> float:
         """What was decoded, exactly."""
         return float(self._n_samples[i]) / SAMPLE_RATE
+
+    def version(self, i: int) -> str:
+        """Of the files as they were packed; they need not be there any more."""
+        return bytes(self._version[i]).decode()
 
     def read(self, i: int, start_s: float, length_s: float) -> NDArray[np.float32]:
         """Samples [s] from ``start_s`` on; fewer where the utterance ends.
@@ -224,25 +232,17 @@ def _decode(utterance: Utterance) -> NDArray[np.int16] | str:
         return str(error)
 
 
-def _files(utterance: Utterance) -> str:
-    """What its files are now: another size or time of change is another recording."""
-    described = []
-    for part in parts_of(utterance):
-        try:
-            stat = part.path.stat()
-            described.append(f"{part.path.absolute()} {stat.st_size} {stat.st_mtime_ns}")
-        except OSError:
-            described.append(f"{part.path.absolute()} absent")
-    return "; ".join(described)
-
-
 def _finished(target: Path, work: list[tuple[Utterance, str]]) -> list[Entry] | None:
-    """The entries of a finished pack of exactly this work."""
+    """The entries of a finished pack of exactly this work; of files that are gone, as they were."""
     if not target.exists() or not _index(target).exists():
         return None
     entries = _read_index(_index(target))
-    known = [(entry.utterance_id, entry.files) for entry in entries]
-    return entries if known == [(u.utterance_id, files) for u, files in work] else None
+    same = len(entries) == len(work) and all(
+        entry.utterance_id == utterance.utterance_id
+        and (entry.files == files or " absent;" in f"{files};")
+        for entry, (utterance, files) in zip(entries, work, strict=True)
+    )
+    return entries if same else None
 
 
 def _journal(index_part: Path, work: list[tuple[Utterance, str]]) -> list[Entry]:

@@ -23,6 +23,7 @@ from groove.training.material import Material, open_material, open_validator
 from groove.training.meter import Meter, training_flops
 from groove.training.objective import PARTS, Objective, Weights
 from groove.training.optimizers import make_optimizer
+from groove.training.rates import n_steps_of, schedule_jump
 from groove.training.runlog import RunLog
 from groove.training.student import (
     Student,
@@ -33,7 +34,7 @@ from groove.training.student import (
     resume_point,
 )
 from groove.training.targets import target_key, utterance_targets
-from groove.training.typed import plain
+from groove.training.typed import from_mapping, plain
 from groove.training.validation import Validator
 
 SHOWN = (*PARTS[:-1], "accuracy", "grad_norm")
@@ -176,11 +177,14 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
         scaler=precision.grad_scaler(scaler_name, place.device),
         precision=scaler_name,
         meter=Meter(place.device, _flops(config, student, objective, place)),
-        n_steps=_n_steps(config, material),
+        n_steps=n_steps_of(config, material.sampler.n_batches),
     )
     log.n_steps = opened.n_steps
     if saved:
         _restore(opened, saved)
+        before = from_mapping(TrainConfig, saved.config)
+        if jump := schedule_jump(before, config, material.sampler.n_batches, progress.step):
+            log.say(jump)
     if run.compile:
         objective.backbone.compile()
     opened.model = ddp.wrapped(objective, place, sync_bn=run.sync_bn)
@@ -219,8 +223,9 @@ def _targets(
     config: TrainConfig, teacher: Encoder, material: Material, place: ddp.Place, log: RunLog
 ) -> Tensor:
     """The teacher's embeddings of whole utterances; the first process computes what is missing."""
+    heard = [(u, material.source.version(i)) for i, u in enumerate(material.utterances)]
     keys = [
-        [target_key(u.utterance_id, u.seconds, speed) for u in material.utterances]
+        [target_key(u.utterance_id, u.seconds, speed, version) for u, version in heard]
         for speed in material.speeds
     ]
     folder = config.distill.cache or str(Path(config.train.out_dir) / "teacher")
@@ -236,11 +241,6 @@ def _targets(
 def _flops(config: TrainConfig, student: Student, objective: Objective, place: ddp.Place) -> float:
     shape = (1, config.train.crop_frames, student.fbank.n_mels)
     return training_flops(objective.backbone, torch.zeros(shape, device=place.device))
-
-
-def _n_steps(config: TrainConfig, material: Material) -> int:
-    whole = config.train.epochs * material.sampler.n_batches
-    return min(whole, config.train.max_steps) if config.train.max_steps else whole
 
 
 def _restore(run: Run, saved: Checkpoint) -> None:

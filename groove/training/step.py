@@ -19,11 +19,9 @@ from torch import Tensor
 from groove.errors import TrainingError
 from groove.training import ddp, precision
 from groove.training.batch import Batch
-from groove.training.config import TrainConfig
 from groove.training.masking import spec_augment
 from groove.training.objective import PARTS
 from groove.training.run import SHOWN, Run
-from groove.training.schedule import learning_rate, margin_rad
 
 BAD_BATCH = "bad_batch.pt"
 
@@ -36,37 +34,6 @@ class Taken:
     parts: Tensor  # `PARTS`, of this process
     grad_norm: Tensor
     batch: Batch
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What the schedules say of a step."""
-
-    lr: float
-    margin_rad: float
-
-
-def rates(config: TrainConfig, step: int, n_steps: int) -> Rates:
-    """Learning rate and margin of a step, counted from 0."""
-    schedule = config.schedule
-    return Rates(
-        learning_rate(
-            step,
-            n_steps,
-            peak=config.train.lr,
-            final=schedule.final_lr,
-            warmup=round(schedule.warmup * n_steps),
-            shape=schedule.lr_shape,
-        ),
-        margin_rad(
-            step,
-            start=round(schedule.margin_start * n_steps),
-            full=round(schedule.margin_full * n_steps),
-            final=config.head.margin_rad,
-            initial=schedule.margin_initial_rad,
-            shape=schedule.margin_shape,
-        ),
-    )
 
 
 def take_step(run: Run, batch: Batch, margin: float) -> Taken:

@@ -20,7 +20,9 @@ from groove.training.importers import KINDS, import_checkpoint
 from groove.training.networks import Network, build_encoder, network_of, new_card
 from groove.training.typed import keys, plain
 
-# May change when a run goes on: nothing in them changes what the next step computes but its length.
+# May change when a run goes on. Most change nothing that the next step computes; train.epochs and
+# train.max_steps do: learning rate and margin follow the step's share of the whole run, so that
+# another length moves both at once, and `schedule_jump` says from what to what.
 MAY_CHANGE = {
     "train.epochs",
     "train.max_steps",

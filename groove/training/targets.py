@@ -1,9 +1,11 @@
 """A teacher's embeddings of whole clean utterances, computed once and kept on disk.
 
 ``teacher-<hash>.f32`` holds rows of D float32, ``teacher-<hash>.keys`` the key of each row, one a
-line: utterance, seconds and speed. The hash is the teacher's, so that another teacher has other
-files. Rows are on the disk before their keys; after a kill the same call goes on where the keys
-end. An utterance that the teacher cannot hear (unreadable) gets a row of NaN, which trains nothing.
+line: speed, seconds, version of the audio and utterance. The version comes of the files' sizes and
+times of change, so that a file that was cut anew is heard anew. The hash is the teacher's, so that
+another teacher has other files. Rows are on the disk before their keys; after a kill the same call
+goes on where the keys end. An utterance that the teacher cannot hear (unreadable) gets a row of
+NaN, which trains nothing.
 """
 
 from __future__ import annotations
@@ -65,9 +67,9 @@ def utterance_targets(
     return np.array(found, dtype=np.float32).reshape(len(keys), -1, size)
 
 
-def target_key(utterance_id: str, seconds: float, speed: float) -> str:
-    """What a row is kept under."""
-    return f"{speed:g}\t{seconds:.3f}\t{' '.join(utterance_id.split())}"
+def target_key(utterance_id: str, seconds: float, speed: float, version: str) -> str:
+    """What a row is kept under; ``version`` as `WaveformSource.version` says."""
+    return f"{speed:g}\t{seconds:.3f}\t{version}\t{' '.join(utterance_id.split())}"
 
 
 def _known(stem: Path, size: int) -> dict[str, int]:

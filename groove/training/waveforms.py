@@ -11,6 +11,8 @@ read back to back and never written. Samples are mono float32 at 16 kHz.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,10 @@ class WaveformSource(Protocol):
 
     def read(self, i: int, start_s: float, length_s: float) -> NDArray[np.float32]:
         """Samples [s] at 16 kHz from ``start_s`` on; fewer where the utterance ends."""
+        ...
+
+    def version(self, i: int) -> str:
+        """Changes when the audio of utterance ``i`` does; see `version_of`."""
         ...
 
 
@@ -93,6 +99,10 @@ class FileSource:
         """What the manifest says."""
         return self._seconds[i]
 
+    def version(self, i: int) -> str:
+        """Of the files as they are now."""
+        return version_of(files_now(self._parts[i]))
+
     def read(self, i: int, start_s: float, length_s: float) -> NDArray[np.float32]:
         """Samples [s] from ``start_s`` on; fewer where the utterance ends.
 
@@ -133,6 +143,10 @@ class CachedSource:
         """As the source says."""
         return self._source.seconds(i)
 
+    def version(self, i: int) -> str:
+        """As the source says."""
+        return self._source.version(i)
+
     def read(self, i: int, start_s: float, length_s: float) -> NDArray[np.float32]:
         """As the source reads, rounded to 16 bits."""
         if i >= self._n_kept:
@@ -141,6 +155,24 @@ class CachedSource:
             self._kept[i] = to_int16(self._source.read(i, 0.0, self._source.seconds(i)))
         start = samples(start_s)
         return to_float(self._kept[i][start : start + samples(length_s)])
+
+
+def files_now(parts: Sequence[Part]) -> str:
+    """What the files are now: another size or time of change is another recording."""
+    described = []
+    for part in parts:
+        try:
+            stat = part.path.stat()
+            described.append(f"{part.path.absolute()} {stat.st_size} {stat.st_mtime_ns}")
+        except OSError:
+            described.append(f"{part.path.absolute()} absent")
+    return "; ".join(described)
+
+
+def version_of(files: str) -> str:
+    """Sixteen hex digits of the sizes and times that `files_now` told, wherever the files lie."""
+    stated = re.findall(r" (\d+ \d+|absent)(?=; |$)", files)
+    return hashlib.blake2b("; ".join(stated).encode(), digest_size=8).hexdigest()
 
 
 def samples(seconds: float) -> int:

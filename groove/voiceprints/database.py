@@ -9,17 +9,17 @@ them, so threads and processes may share a store, and no reader keeps the log fr
 A transaction is there whole or not at all, whenever the process is killed (synchronous=FULL).
 
 `erase` rewrites the file (VACUUM), empties the log (checkpoint, truncate) and then looks for what
-was deleted in the bytes of the file, the log, its index and any journal. Until that is done
-``erasure_due`` stands in the file, written together with the deletion; whoever opens the store
-next after a kill completes it. What a file system or a disk keeps of overwritten blocks, snapshots
-and backups is beyond a program's reach.
+was deleted in the bytes of the file, the log, its index and any journal. Until that is done a
+token of each deletion (`mark_erasure_due`) stands in the file, written together with it; whoever
+opens the store next after a kill completes it. A process takes away the tokens that it saw before
+it began, no others: what another process deleted meanwhile may still be in the file. What a file
+system or a disk keeps of overwritten blocks, snapshots and backups is beyond a program's reach.
 
 Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_secure_delete
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import secrets
 import sqlite3
@@ -32,7 +32,9 @@ from groove.errors import StoreError
 
 BUSY_S = 30.0  # how long one process waits for another
 SIDE_FILES = ("", "-wal", "-shm", "-journal")
+ERASURE_DUE = "erasure_due"  # keys of ``meta`` that begin so are the tokens of deletions
 PROBE, STRIDE = 16, 64  # bytes looked for, and how far apart: any run of 80 bytes holds a probe
+BLOCK = 1 << 24  # bytes searched at a time
 
 _SETTINGS = ("foreign_keys=ON", "secure_delete=ON", "synchronous=FULL", "temp_store=MEMORY")
 
@@ -67,7 +69,9 @@ class Database:
         self._check()
         with suppress(PermissionError):  # somebody else's file: they decide
             self.path.chmod(0o600)
-        if self.meta("erasure_due"):
+        with self.reading() as transaction:
+            erasure_is_due = bool(_tokens(transaction))
+        if erasure_is_due:
             self.erase([])
 
     @contextmanager
@@ -89,12 +93,6 @@ class Database:
                 raise
             connection.execute("COMMIT")
 
-    def meta(self, key: str) -> str:
-        """A value of the table ``meta``; empty where there is none."""
-        with self.reading() as transaction:
-            row = transaction.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return str(row[0]) if row else ""
-
     def erase(
         self, deleted: Iterable[bytes], *, table_column: tuple[str, str] | None = None
     ) -> int:
@@ -112,31 +110,42 @@ class Database:
                 opening completes this), or bytes were found.
         """
         with self._connected() as connection:
+            done = _tokens(connection)  # before the file is rewritten: later ones are not ours
             connection.execute("VACUUM")
             if not _emptied_log(connection):
                 raise StoreError(
                     f"{self.path}: deleted, but another process reads the file and its log still "
                     "holds the bytes; end that process and open the store again, which erases them"
                 )
-            connection.execute("DELETE FROM meta WHERE key = 'erasure_due'")
         probes = [v[i : i + PROBE] for v in deleted for i in range(0, len(v) - PROBE + 1, STRIDE)]
         n_bytes, found = self._search(probes)
         if table_column and found:
             found = [probe for probe in found if not self._stands_in(table_column, probe)]
         if found:
             raise StoreError(f"{self.path}: deleted bytes are still in the file; delete the file")
+        with self.writing() as transaction:
+            transaction.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in done])
         return n_bytes
 
     def _search(self, probes: Sequence[bytes]) -> tuple[int, list[bytes]]:
-        """How many bytes the file and its companions have, and which probes stand in them."""
+        """How many bytes the file and its companions have, and which probes stand in them.
+
+        Read, not mapped: another process may cut them short meanwhile, and touching a mapping of
+        what is no longer there kills the process.
+        """
         n_bytes, found = 0, []
         for suffix in SIDE_FILES:
-            path = self.path.with_name(self.path.name + suffix)
-            if not path.exists() or path.stat().st_size == 0:
+            try:
+                file = self.path.with_name(self.path.name + suffix).open("rb")
+            except FileNotFoundError:
                 continue
-            with path.open("rb") as file, _mapped(file.fileno()) as data:
-                n_bytes += len(data)
-                found += [probe for probe in probes if data.find(probe) >= 0]
+            with file:
+                tail = b""  # what a probe across two blocks begins with
+                while block := file.read(BLOCK):
+                    n_bytes += len(block)
+                    data = tail + block
+                    found += [probe for probe in probes if probe in data]
+                    tail = data[-(PROBE - 1) :]
         return n_bytes, found
 
     def _stands_in(self, table_column: tuple[str, str], probe: bytes) -> bool:
@@ -200,6 +209,17 @@ class Database:
                 connection.close()
 
 
+def mark_erasure_due(transaction: sqlite3.Connection) -> None:
+    """Note, in the transaction that deletes, that its bytes must go; see `Database.erase`."""
+    key = f"{ERASURE_DUE}:{secrets.token_hex(8)}"
+    transaction.execute("INSERT INTO meta VALUES (?, '1')", (key,))
+
+
+def _tokens(connection: sqlite3.Connection) -> list[str]:
+    query = "SELECT key FROM meta WHERE substr(key, 1, ?) = ?"
+    return [key for (key,) in connection.execute(query, (len(ERASURE_DUE), ERASURE_DUE))]
+
+
 def _emptied_log(connection: sqlite3.Connection) -> bool:
     """Empty the log; False if somebody read or wrote it all the while.
 
@@ -222,9 +242,3 @@ def _explain(error: sqlite3.Error) -> str:
     if code.startswith("SQLITE_CORRUPT"):
         return f"the store is damaged ({error}); restore it from a backup"
     return f"the store cannot be used ({error}); check the path, its rights and the disk's space"
-
-
-@contextmanager
-def _mapped(descriptor: int) -> Iterator[mmap.mmap]:
-    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
-        yield data

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from groove.card import ModelCard, ThresholdTable
 from groove.errors import ScoringError, SettingsError
 from groove.scoring import Calibration, ThresholdRow
+from groove.voiceprints.people import people_text
 
 DEFAULT_FPIR = 0.01
 BLOCK_ROWS = 16_384  # scored at a time by one thread
@@ -172,7 +173,7 @@ def threshold_for(
         raise SettingsError(
             f"{card.name} holds no measured thresholds; give --threshold, or calibrate it"
         )
-    promise = f"at most {100 * fpir:g} % false alarms among {n_people:,} people"
+    promise = f"at most {100 * fpir:g} % false alarms among {people_text(n_people)}"
     need = f"a false-match rate of {fmr:.2g} a comparison"
     low_enough = [row for row in rows if row.fmr <= fmr]
     if low_enough:

@@ -101,3 +101,8 @@ class AuditEntry:
     action: str
     person_id: str
     detail: str
+
+
+def people_text(n_people: int) -> str:
+    """1 person, 2 people."""
+    return f"{n_people:,} {'person' if n_people == 1 else 'people'}"

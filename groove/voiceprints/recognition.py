@@ -1,8 +1,7 @@
 """Enrol voices, verify a claim, and say who is talking: a store with a verifier.
 
-Enrolling listens to all recordings before anything is written. A recording that does not sound like
-the person it is given for (the other recordings, or the voiceprint that is there) is refused: most
-often it is a wrong file, or another person of the same name, who then needs a name of his own.
+Enrolling listens to all recordings before anything is written, and refuses what does not sound like
+the person, see `groove.voiceprints.enrolling`.
 
 `verify` compares with the person's voiceprint; `identify` with everybody's, see
 `groove.voiceprints.identification`. The amount of speech is that of the shorter side, where an
@@ -14,8 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +21,11 @@ from numpy.typing import NDArray
 from groove.audio import AudioSource
 from groove.audio.bytestream import source_name
 from groove.embedder import Examined
-from groove.errors import NoSpeech, OtherVoice, SettingsError, StoreError, UnknownPerson
-from groove.scoring import cosine, unit_length
-from groove.verifier import Caution, Side, Verdict, Verifier
+from groove.errors import SettingsError, StoreError, UnknownPerson
+from groove.scoring import cosine
+from groove.verifier import Side, Verifier
+from groove.voiceprints.answers import Answer, Candidate, Enrollment, Identification, Verification
+from groove.voiceprints.enrolling import listened, refuse_other_voices
 from groove.voiceprints.identification import (
     DEFAULT_FPIR,
     Gallery,
@@ -34,83 +34,10 @@ from groove.voiceprints.identification import (
     posteriors,
     threshold_for,
 )
-from groove.voiceprints.people import ModelTag, NewUtterance, Person, Voiceprint
+from groove.voiceprints.people import ModelTag, Voiceprint
 from groove.voiceprints.store import VoiceprintStore
 
-Answer = Literal["named", "nobody", "undecided"]
 SPARE = 8  # candidates scored again in double precision, beyond those that are asked for
-
-
-@dataclass(frozen=True)
-class Enrollment:
-    """What enrolling did."""
-
-    person: Person
-    n_added: int  # the others were there already
-    warnings: tuple[Caution, ...]
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Is this the person who enrolled? As `Comparison`; "same" means yes."""
-
-    decision: Verdict
-    score: float | None
-    threshold: float
-    rule: str
-    llr: float | None
-    probability: float | None
-    warnings: tuple[Caution, ...]
-    model: str
-    name: str
-    person_id: str
-    n_utterances: int
-    enrolled_speech_s: float
-    test: Side
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Somebody who may be talking. ``probability`` is among all who are enrolled, and nobody."""
-
-    name: str
-    person_id: str
-    score: float
-    probability: float | None
-    accepted: bool  # score >= threshold
-
-
-@dataclass(frozen=True)
-class Identification:
-    """Who is this? ``name`` and ``person_id`` are the best candidate's, if he is accepted.
-
-    ``nobody_probability``: that it is somebody who is not enrolled. Probabilities are at even odds
-    beforehand that the speaker is enrolled, and None without a calibration.
-    """
-
-    decision: Answer
-    name: str | None
-    person_id: str | None
-    probability: float | None
-    nobody_probability: float | None
-    candidates: tuple[Candidate, ...]
-    threshold: float
-    rule: str
-    measured: bool
-    n_people: int
-    warnings: tuple[Caution, ...]
-    model: str
-    test: Side
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 class Recognizer:
@@ -170,13 +97,13 @@ class Recognizer:
             OtherVoice: a recording does not sound like the others.
             StoreError: see `VoiceprintStore.add`.
         """
-        utterances, sides = self._listen(sources)
+        utterances, sides = listened(self.verifier, sources)
         try:
             known = self.store.voiceprint(name, self.tag)
         except UnknownPerson:
             known = None
         if not same_person:
-            self._refuse_other_voices(name, utterances, known)
+            refuse_other_voices(self.verifier, name, utterances, sides, known=known)
         person, n_added = self.store.add(name, utterances, self.tag, consent=consent)
         return Enrollment(person, n_added, tuple(self.verifier.cautions(sides)))
 
@@ -193,9 +120,9 @@ class Recognizer:
             OtherVoice: a recording does not sound like the others.
         """
         known = self.store.person(name)
-        utterances, sides = self._listen(sources)
+        utterances, sides = listened(self.verifier, sources)
         if not same_person:
-            self._refuse_other_voices(known.name, utterances, None)
+            refuse_other_voices(self.verifier, known.name, utterances, sides)
         person, n_added = self.store.add(known.name, utterances, self.tag, replace=True)
         return Enrollment(person, n_added, tuple(self.verifier.cautions(sides)))
 
@@ -333,51 +260,8 @@ class Recognizer:
             return PopulationThreshold(given, "the threshold that you gave", False, float("nan"))
         return threshold_for(self.verifier.card, speech_s, n_people, fpir=self.fpir)
 
-    def _listen(self, sources: Sequence[AudioSource]) -> tuple[list[NewUtterance], list[Side]]:
-        utterances, sides = [], []
-        for source in sources:
-            examined, name = self.verifier.embedder.examine(source), source_name(source)
-            if examined.embedding is None:
-                least = self.verifier.card.min_speech_s
-                raise NoSpeech(f"{name}: {examined.speech.refusal(least)}; nothing was enrolled")
-            speech = examined.speech
-            utterances.append(
-                NewUtterance(examined.embedding, speech.seconds, speech.speech_s, _label(name))
-            )
-            sides.append(Side(name, speech))
-        if not utterances:
-            raise SettingsError("no recording; give at least one")
-        return utterances, sides
-
-    def _refuse_other_voices(
-        self, name: str, utterances: list[NewUtterance], known: Voiceprint | None
-    ) -> None:
-        """Each must match what is enrolled, or the mean of the other new ones."""
-        for i, utterance in enumerate(utterances):
-            others = [u for j, u in enumerate(utterances) if j != i]
-            if known is not None:
-                mean, speech_s, what = known.embedding, known.speech_s, f"{known.name} as enrolled"
-            elif others:
-                mean = unit_length(np.mean([u.embedding for u in others], axis=0))
-                speech_s, what = sum(u.speech_s for u in others), "the other recordings"
-            else:
-                return
-            score = float(cosine(mean, utterance.embedding))
-            judged = self.verifier.judge(score, min(speech_s, utterance.speech_s))
-            if judged.decision != "same":
-                raise OtherVoice(
-                    f"{utterance.label}: not the voice of {what} (score {score:.2f}, threshold "
-                    f"{judged.threshold:.2f}); nothing was enrolled. For another person called "
-                    f"{name} take another name; if it is the same person, add --same-person"
-                )
-
 
 def _score(enrolled: Voiceprint, examined: Examined) -> float | None:
     if examined.embedding is None:
         return None
     return float(cosine(enrolled.embedding, examined.embedding))
-
-
-def _label(name: str) -> str:
-    """The file's name without its folders, which would tell about the user's disk."""
-    return name.replace("\\", "/").rsplit("/", 1)[-1]

@@ -17,9 +17,17 @@ from numpy.typing import NDArray
 
 from groove.errors import ModelMismatch, StoreError, UnknownPerson
 from groove.scoring import unit_length
+from groove.voiceprints.database import mark_erasure_due
 from groove.voiceprints.identification import Gallery, GalleryBuilder
 from groove.voiceprints.names import normalise_name
-from groove.voiceprints.people import ModelTag, NewUtterance, Person, StoredUtterance, Voiceprint
+from groove.voiceprints.people import (
+    ModelTag,
+    NewUtterance,
+    Person,
+    StoredUtterance,
+    Voiceprint,
+    people_text,
+)
 
 APPLICATION_ID = 0x47564F58  # "GVOX"
 VERSION = 1
@@ -154,7 +162,7 @@ def take_out(transaction: sqlite3.Connection, column: str, value: int | str) -> 
     """Delete utterances; the erasure is then due, in the same transaction."""
     blobs = [blob for blob, _ in read_embeddings(transaction, column, value)]
     transaction.execute(f"DELETE FROM utterance WHERE {column} = ?", (value,))
-    transaction.execute("INSERT OR REPLACE INTO meta VALUES ('erasure_due', '1')")
+    mark_erasure_due(transaction)
     raise_generation(transaction)
     return blobs
 
@@ -177,7 +185,7 @@ def require_model(
             f"SELECT count(DISTINCT person_key) FROM utterance WHERE {where}", values
         ).fetchone()
         if n_people:
-            what = f"{whose} holds {n_people} people" if person_key is None else f"{whose} is"
+            what = f"{whose} holds {people_text(n_people)}" if person_key is None else f"{whose} is"
             raise ModelMismatch(
                 f"{what} enrolled with another model: {name} ({model_hash[:8]}), asked with "
                 f"{tag.name} ({tag.model_hash[:8]}); embeddings of two models cannot be compared. "

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
@@ -25,7 +28,9 @@ from groove.training.encoder import TorchEncoder  # noqa: E402
 from groove.training.loop import train  # noqa: E402
 from groove.training.networks import Network, build_encoder, new_card  # noqa: E402
 from groove.training.objective import PARTS, Objective, Weights  # noqa: E402
+from groove.training.packing import PackedSource, pack  # noqa: E402
 from groove.training.targets import target_key, utterance_targets  # noqa: E402
+from groove.training.waveforms import FileSource  # noqa: E402
 from tests.fakes import FakeEncoder  # noqa: E402
 from tests.training.tiny import config, curve, write_corpus  # noqa: E402
 
@@ -122,7 +127,7 @@ def test_any_encoder_can_teach_and_gives_unit_length() -> None:
         assert np.allclose(found.numpy(), wanted, atol=1e-5) and not found.requires_grad
 
 
-KEYS = [[target_key(f"u{i}", 1.0, 1.0) for i in range(5)]]
+KEYS = [[target_key(f"u{i}", 1.0, 1.0, "v") for i in range(5)]]
 
 
 def sound(utterance: int, speed: int) -> NDArray[np.float32]:
@@ -137,7 +142,7 @@ def test_targets_are_computed_once_and_kept(tmp_path: Path) -> None:
     assert np.allclose(np.linalg.norm(first, axis=2), 1, atol=1e-6)
     again = utterance_targets(encoder, KEYS, sound, tmp_path)
     assert len(encoder.shapes) == 5 and np.array_equal(first, again)
-    more = [[*KEYS[0], target_key("u5", 1.0, 1.0)]]
+    more = [[*KEYS[0], target_key("u5", 1.0, 1.0, "v")]]
     assert np.array_equal(utterance_targets(encoder, more, sound, tmp_path)[:, :5], first)
     assert len(encoder.shapes) == 6
 
@@ -211,3 +216,50 @@ def test_voices_without_names_train_beside_those_with(corpus: Path, tmp_path: Pa
     assert load(out / "last.pt").head["weight"].shape == (8, 16)
     with pytest.raises(SettingsError, match="data.sampler=shuffled"):
         config(corpus, out, data={**lists, "sampler": "pk"}, distill={"teacher": "given"})
+
+
+@pytest.mark.parametrize("source", ["files", "packed"])
+def test_a_recording_that_was_cut_anew_is_heard_anew(tmp_path: Path, source: str) -> None:
+    """Another sound in the same file, of the same length under the same id."""
+    corpus = write_corpus(tmp_path / "corpus")
+    teacher = FakeEncoder()
+    settings = {
+        "train": {"max_steps": 1, "save_every": 0},
+        "data": {"source": source, "packed": str(tmp_path / "train.i16")},
+        "distill": {
+            "teacher": "given",
+            "target": "utterance",
+            "aam": 0.0,
+            "cache": str(tmp_path / "cache"),
+        },
+        "validate": {"every": 0},
+    }
+    for n, heard in ((1, 32), (2, 0)):
+        teacher.shapes.clear()
+        train(config(corpus, tmp_path / f"out{n}", **settings), teacher=teacher)
+        assert len(teacher.shapes) == heard
+    path = corpus / "train" / "s003" / "2.wav"
+    times = path.stat()
+    waveform, rate = soundfile.read(path, dtype="int16")
+    soundfile.write(path, waveform[::-1], rate)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    teacher.shapes.clear()
+    train(config(corpus, tmp_path / "out3", **settings), teacher=teacher)
+    assert len(teacher.shapes) == 1
+
+
+def test_a_pack_teaches_without_the_recordings_that_it_was_made_of(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    utterances = read_manifest(corpus / "train.jsonl")
+    packed = tmp_path / "train.i16"
+    assert pack(utterances, packed) == []
+    before, n_bytes = PackedSource(packed, utterances), packed.stat().st_size
+    files = FileSource(utterances)
+    versions = [before.version(i) for i in range(len(utterances))]
+    assert versions == [files.version(i) for i in range(len(utterances))]
+    assert len(set(versions)) == len(utterances)
+    shutil.rmtree(corpus / "train")
+    assert pack(utterances, packed) == [] and packed.stat().st_size == n_bytes
+    after = PackedSource(packed, utterances)
+    assert [after.version(i) for i in range(len(utterances))] == versions
+    assert len(after.read(5, 0.0, 1.0))

@@ -19,6 +19,7 @@ from groove.fbank import FbankConfig  # noqa: E402
 from groove.loading import open_encoder  # noqa: E402
 from groove.training.checkpoint import Checkpoint, load, save  # noqa: E402
 from groove.training.composing import compose  # noqa: E402
+from groove.training.importers import import_checkpoint  # noqa: E402
 from groove.training.networks import Network, build_encoder, new_card  # noqa: E402
 from tests.conftest import ROOT, VOICE_A, VOICE_A2  # noqa: E402
 from tests.training.tiny import tiny, write_corpus  # noqa: E402
@@ -117,6 +118,10 @@ def test_an_init_of_a_public_kind_is_imported(corpus: Path, tmp_path: Path) -> N
     saved = load(out / "last.pt")
     assert saved.network == Network("ecapa", 24, 16) and saved.card.fbank.window == "hamming"
     assert saved.config["train"]["emb_dim"] == 24 and saved.head["weight"].shape == (8, 24)
+    # Running statistics move only in a network that is in training mode.
+    given = import_checkpoint(public, "wespeaker-ecapa").module.backbone.state_dict()
+    moved = [n for n in given if n.endswith("running_mean")]
+    assert moved and all(not torch.equal(saved.model[n], given[n]) for n in moved)
 
 
 def test_a_checkpoint_opens_without_a_training_run(tmp_path: Path) -> None:

@@ -167,13 +167,29 @@ def test_a_run_is_not_overwritten_nor_continued_as_another(whole: Path, corpus: 
         train(config(corpus, whole.parent / "none", resume=True))
 
 
-def test_a_finished_run_that_is_continued_with_more_epochs_trains_those(
-    corpus: Path, tmp_path: Path
+def test_a_finished_run_that_is_continued_with_more_epochs_trains_those_and_says_what_jumps(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The exponential by hand: 2e-3 falls to 1e-5 over the run, whose half is 1.41e-4."""
     out = tmp_path / "out"
     train(config(corpus, out, train={"epochs": 1}))
+    train(config(corpus, out, resume=True, train={"epochs": 1}))
+    assert "schedule" not in capsys.readouterr().err
     train(config(corpus, out, resume=True, train={"epochs": 2}))
     assert load(out / "last.pt").progress["epoch"] == 2
+    (said,) = [x for x in capsys.readouterr().err.splitlines() if "schedule" in x]
+    assert said == (
+        "schedule stretched from 4 to 8 steps: at step 4 the learning rate is now 0.000141 where "
+        "it was 1e-05, the margin 0.2 where it was 0.2"
+    )
+    steps = [line for line in curve(out) if line["kind"] == "step"]
+    assert steps[4]["lr"] == pytest.approx((2e-3 * 1e-5) ** 0.5)
+
+
+def test_of_the_epochs_only_those_to_be_averaged_are_kept(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    train(config(corpus, out, train={"epochs": 4, "average": 2}, validate={"every": 0}))
+    assert sorted(x.name for x in out.glob("epoch-*")) == ["epoch-0003.pt", "epoch-0004.pt"]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_the_batch_saved(
@@ -283,6 +299,13 @@ def test_training_starts_from_a_checkpoint_and_known_speakers_keep_their_centres
     assert centres.shape == (4, 16)
     weights = [name for name, value in before.model.items() if name.endswith("conv.weight")]
     assert all(torch.allclose(after.model[n], before.model[n], atol=1e-6) for n in weights)
+    # and goes on, though its settings ask for another size than the checkpoint's
+    more = {"train": start | {"epochs": 2}, "data": lists, "schedule": {"final_lr": 1e-12}}
+    train(config(corpus, out, resume=True, **more))
+    gone_on = load(out / "last.pt")
+    assert gone_on.progress["epoch"] == 2 and gone_on.network == before.network
+    with pytest.raises(TrainingError, match="was trained with train.k=2, now it is 4"):
+        train(config(corpus, out, resume=True, **more | {"train": start | {"k": 4}}))
 
 
 def test_the_shuffled_sampler_and_sub_centers_and_speeds_train_too(
