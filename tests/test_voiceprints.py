@@ -8,14 +8,16 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from groove.errors import ModelMismatch, SettingsError, StoreError, UnknownPerson
-from groove.voiceprints import database
+from groove.voiceprints import database, tables
 from groove.voiceprints.database import SIDE_FILES
+from groove.voiceprints.identification import Gallery
 from groove.voiceprints.people import ModelTag, NewUtterance
 from groove.voiceprints.store import VoiceprintStore, default_path
 from tests.conftest import ROOT
@@ -273,6 +275,40 @@ def test_the_gallery_follows_every_change_also_another_process(
     store.forget(["a"])
     assert len(store.gallery(TAG)) == 1
     assert store.entries([int(gallery.keys[0])]) == {}
+
+
+def test_a_gallery_that_another_thread_lets_go_of_meanwhile_is_still_given(
+    store: VoiceprintStore, rng: np.random.Generator
+) -> None:
+    class Interrupted(ModelTag):
+        @property
+        def hashes(self) -> tuple[str, str]:
+            store._gallery = None  # as another thread's `forget` or reload does
+            return super().hashes
+
+    store.add("a", utterances(rng), TAG)
+    gallery = store.gallery(TAG)
+    assert store.gallery(Interrupted(*TAG.hashes, TAG.name, TAG.size)) is gallery
+
+
+def test_threads_that_ask_at_once_share_one_loading(
+    store: VoiceprintStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one asks while the first one loads; as soon as it may, it is given the same."""
+    store.add("a", utterances(rng), TAG)
+    load, galleries, threads = tables.load_gallery, [], []
+
+    def overtaken(*arguments: object) -> Gallery:
+        assert store._gallery_lock.locked()
+        threads.append(threading.Thread(target=lambda: galleries.append(store.gallery(TAG))))
+        threads[-1].start()
+        return load(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tables, "load_gallery", overtaken)
+    gallery = store.gallery(TAG)
+    (thread,) = threads
+    thread.join()
+    assert len(threads) == 1 and galleries == [gallery]
 
 
 def test_the_log_holds_no_names_and_no_numbers_of_voices(

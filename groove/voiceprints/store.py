@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,6 +70,7 @@ class VoiceprintStore:
             schema=tables.SCHEMA,
         )
         self._gallery: tuple[str, tuple[str, str], Gallery] | None = None
+        self._gallery_lock = threading.Lock()
 
     def add(
         self,
@@ -165,17 +167,20 @@ class VoiceprintStore:
     def gallery(self, tag: ModelTag) -> Gallery:
         """All voiceprints, for `identification`; kept in memory until the store changes.
 
+        Threads that ask at the same time wait for one loading and share it.
+
         Raises:
             ModelMismatch: somebody's is of another model.
         """
-        with self._database.reading() as transaction:
+        with self._gallery_lock, self._database.reading() as transaction:
             generation = tables.read_generation(transaction)
-            if self._gallery and self._gallery[:2] == (generation, tag.hashes):
-                return self._gallery[2]
-            self._gallery = None  # let go of the old one before the new one grows
+            held = self._gallery
+            if held and held[:2] == (generation, tag.hashes):
+                return held[2]
+            self._gallery = held = None  # let go of the old one before the new one grows
             tables.require_model(transaction, None, "the store", tag)
             gallery = tables.load_gallery(transaction, tag)
-        self._gallery = (generation, tag.hashes, gallery)
+            self._gallery = (generation, tag.hashes, gallery)
         return gallery
 
     def entries(self, person_keys: Sequence[int]) -> dict[int, Voiceprint]:
@@ -267,7 +272,8 @@ class VoiceprintStore:
             return [AuditEntry(*row) for row in transaction.execute(query)]
 
     def _erase(self, deleted: Sequence[bytes]) -> int:
-        self._gallery = None
+        with self._gallery_lock:  # what is being loaded may still hold them
+            self._gallery = None
         return self._database.erase(deleted, table_column=("utterance", "embedding"))
 
 
