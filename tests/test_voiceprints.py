@@ -183,8 +183,8 @@ def test_who_finishes_an_erasure_leaves_a_later_one_due(
     idle.execute("SELECT * FROM person").fetchall()
     empty = database._emptied_log
 
-    def emptied_and_overtaken(connection: sqlite3.Connection) -> bool:
-        emptied = empty(connection)
+    def emptied_and_overtaken(connection: sqlite3.Connection, wait_s: float | None) -> bool:
+        emptied = empty(connection, wait_s)
         assert len(tokens(store.path)) == 1
         forget_and_die(store.path, "second")
         return emptied
@@ -240,6 +240,37 @@ def test_forgetting_says_so_when_another_process_keeps_the_bytes(
     reader.close()
     VoiceprintStore(store.path)
     assert not holds(raw_bytes(store.path), gone.embedding)
+
+
+def test_who_only_asks_is_not_held_up_by_an_erasure_that_is_due(
+    store: VoiceprintStore,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """While a reader holds the log: opening says so and goes on, deleting fails."""
+    monkeypatch.setattr(database, "BUSY_S", 0.05)
+    monkeypatch.setattr(database, "OPENING_S", 0.05, raising=False)
+    gone, kept = utterances(rng, 2)
+    store.add("a", [gone], TAG)
+    store.add("b", [kept], TAG)
+    reader = sqlite3.connect(store.path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM person").fetchall()
+    with pytest.raises(StoreError, match="another process"):
+        store.forget(["a"])
+    n_bytes = len(raw_bytes(store.path))
+    for _ in range(2):
+        opened = VoiceprintStore(store.path)
+        assert "not erased yet, because another process" in capsys.readouterr().err
+    assert len(raw_bytes(store.path)) == n_bytes  # the file was not rewritten in vain
+    assert [p.name for p in opened.people()] == ["b"]
+    with pytest.raises(StoreError, match="another process"):
+        opened.forget(["b"])
+    reader.close()
+    assert VoiceprintStore(store.path).people() == [] and tokens(store.path) == []
+    assert capsys.readouterr().err == ""
+    assert not any(holds(raw_bytes(store.path), u.embedding) for u in (gone, kept))
 
 
 def test_other_models_are_refused_with_the_way_out(

@@ -11,9 +11,11 @@ A transaction is there whole or not at all, whenever the process is killed (sync
 `erase` rewrites the file (VACUUM), empties the log (checkpoint, truncate) and then looks for what
 was deleted in the bytes of the file, the log, its index and any journal. Until that is done a
 token of each deletion (`mark_erasure_due`) stands in the file, written together with it; whoever
-opens the store next after a kill completes it. A process takes away the tokens that it saw before
-it began, no others: what another process deleted meanwhile may still be in the file. What a file
-system or a disk keeps of overwritten blocks, snapshots and backups is beyond a program's reach.
+opens the store next after a kill completes it, or says on standard error that it is still due,
+where another process is busy with the file: who only asks is not made to wait. A process takes away
+the tokens that it saw before it began, no others: what another process deleted meanwhile may still
+be in the file. What a file system or a disk keeps of overwritten blocks, snapshots and backups is
+beyond a program's reach.
 
 Sources: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_secure_delete
 """
@@ -23,6 +25,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,12 +34,17 @@ from pathlib import Path
 from groove.errors import StoreError
 
 BUSY_S = 30.0  # how long one process waits for another
+OPENING_S = 0.5  # and when it opens a store in which somebody else's erasure is due
 SIDE_FILES = ("", "-wal", "-shm", "-journal")
 ERASURE_DUE = "erasure_due"  # keys of ``meta`` that begin so are the tokens of deletions
 PROBE, STRIDE = 16, 64  # bytes looked for, and how far apart: any run of 80 bytes holds a probe
 BLOCK = 1 << 24  # bytes searched at a time
 
 _SETTINGS = ("foreign_keys=ON", "secure_delete=ON", "synchronous=FULL", "temp_store=MEMORY")
+
+
+class _Busy(StoreError):
+    """Another process kept the file busy."""
 
 
 class Database:
@@ -72,7 +80,7 @@ class Database:
         with self.reading() as transaction:
             erasure_is_due = bool(_tokens(transaction))
         if erasure_is_due:
-            self.erase([])
+            self._complete_erasure()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -82,9 +90,9 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that is written whole at its end, or not at all."""
-        with self._connected() as connection:
+    def writing(self, *, wait_s: float | None = None) -> Iterator[sqlite3.Connection]:
+        """A transaction that is written whole at its end, or not at all; None waits `BUSY_S`."""
+        with self._connected(wait_s) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -94,13 +102,18 @@ class Database:
             connection.execute("COMMIT")
 
     def erase(
-        self, deleted: Iterable[bytes], *, table_column: tuple[str, str] | None = None
+        self,
+        deleted: Iterable[bytes],
+        *,
+        table_column: tuple[str, str] | None = None,
+        wait_s: float | None = None,
     ) -> int:
         """Rewrite the file without what was deleted, and see that it is gone.
 
         Args:
             deleted: the values whose rows were deleted.
             table_column: where equal bytes may stand lawfully, in rows that remain.
+            wait_s: how long to wait for other processes; None: `BUSY_S`.
 
         Returns:
             How many bytes were searched.
@@ -109,11 +122,11 @@ class Database:
             StoreError: another process kept the file busy (the deletion itself holds; the next
                 opening completes this), or bytes were found.
         """
-        with self._connected() as connection:
+        with self._connected(wait_s) as connection:
             done = _tokens(connection)  # before the file is rewritten: later ones are not ours
             connection.execute("VACUUM")
-            if not _emptied_log(connection):
-                raise StoreError(
+            if not _emptied_log(connection, wait_s):
+                raise _Busy(
                     f"{self.path}: deleted, but another process reads the file and its log still "
                     "holds the bytes; end that process and open the store again, which erases them"
                 )
@@ -123,9 +136,24 @@ class Database:
             found = [probe for probe in found if not self._stands_in(table_column, probe)]
         if found:
             raise StoreError(f"{self.path}: deleted bytes are still in the file; delete the file")
-        with self.writing() as transaction:
+        with self.writing(wait_s=wait_s) as transaction:
             transaction.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in done])
         return n_bytes
+
+    def _complete_erasure(self) -> None:
+        """Do what a process that was killed left undone, if nobody is busy with the file."""
+        try:
+            with self._connected(OPENING_S) as connection:  # no rewriting where it is in vain
+                is_free = _emptied_log(connection, OPENING_S)
+            if is_free:
+                self.erase([], wait_s=OPENING_S)
+        except _Busy:
+            is_free = False
+        if not is_free:
+            sys.stderr.write(
+                f"groove: {self.path}: a deletion's bytes are not erased yet, because another "
+                "process is busy with the file; end that process and open the store again\n"
+            )
 
     def _search(self, probes: Sequence[bytes]) -> tuple[int, list[bytes]]:
         """How many bytes the file and its companions have, and which probes stand in them.
@@ -193,16 +221,20 @@ class Database:
             )
 
     @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
+    def _connected(self, wait_s: float | None = None) -> Iterator[sqlite3.Connection]:
         """A connection for one transaction; SQLite's errors become ours."""
-        connection = None
+        connection, wait_s = None, BUSY_S if wait_s is None else wait_s
         try:
             uri = self.path.absolute().as_uri() + "?mode=rw"
-            connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+            connection = sqlite3.connect(uri, uri=True, timeout=wait_s, isolation_level=None)
             for setting in _SETTINGS:
                 connection.execute(f"PRAGMA {setting}")
             yield connection
         except sqlite3.Error as error:
+            if _is_busy(error):
+                raise _Busy(
+                    f"{self.path}: another process kept the store busy for {wait_s:g} s; try again"
+                ) from error
             raise StoreError(f"{self.path}: {_explain(error)}") from error
         finally:
             if connection is not None:
@@ -220,12 +252,12 @@ def _tokens(connection: sqlite3.Connection) -> list[str]:
     return [key for (key,) in connection.execute(query, (len(ERASURE_DUE), ERASURE_DUE))]
 
 
-def _emptied_log(connection: sqlite3.Connection) -> bool:
+def _emptied_log(connection: sqlite3.Connection, wait_s: float | None = None) -> bool:
     """Empty the log; False if somebody read or wrote it all the while.
 
     SQLite itself does not wait for another process that empties it as well.
     """
-    until = time.monotonic() + BUSY_S
+    until = time.monotonic() + (BUSY_S if wait_s is None else wait_s)
     while True:
         (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not busy or time.monotonic() > until:
@@ -233,10 +265,12 @@ def _emptied_log(connection: sqlite3.Connection) -> bool:
         time.sleep(0.02)
 
 
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
 def _explain(error: sqlite3.Error) -> str:
     code = getattr(error, "sqlite_errorname", "")
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"another process kept the store busy for {BUSY_S:g} s; try again"
     if code == "SQLITE_NOTADB":
         return "not a voiceprint store; give another path with --db"
     if code.startswith("SQLITE_CORRUPT"):
