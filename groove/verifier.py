@@ -46,6 +46,14 @@ SAME_SOUND = Caution(
 )
 
 
+CLOSE_CALL = Caution(
+    "close_call",
+    "decision and probability disagree: the score lies between the threshold and even odds; more "
+    "speech decides better",
+    "",
+)
+
+
 @dataclass(frozen=True)
 class Side:
     """One recording of a comparison."""
@@ -187,7 +195,7 @@ class Verifier:
             rule=judged.rule,
             llr=judged.llr,
             probability=judged.probability,
-            warnings=tuple(dict.fromkeys([*same, *self.cautions(sides)])),
+            warnings=tuple(dict.fromkeys([*same, *self.cautions(sides, judged)])),
             model=f"{self.card.name} {self.card.version}",
             a=sides[0],
             b=sides[1],
@@ -211,8 +219,10 @@ class Verifier:
             probability=None if llr is None else probability(llr, PRIOR),
         )
 
-    def cautions(self, sides: Iterable[Side]) -> Iterator[Caution]:
-        """What is wrong with recordings, and with the rule that judges them."""
+    def cautions(self, sides: Iterable[Side], judged: Judgement | None = None) -> Iterator[Caution]:
+        """What is wrong with recordings, with the rule that judges them, and with its answer."""
+        if judged is not None and _is_close_call(judged):
+            yield CLOSE_CALL
         for side in sides:
             for found in side.speech.warnings(self.card.min_speech_s, self.card.short_speech_s):
                 yield Caution(found.code, found.text, side.name)
@@ -287,6 +297,14 @@ def _is_same_sound(a: Examined, b: Examined) -> bool:
     """
     score = _score(a, b)
     return score is not None and score > SAME_SOUND_SCORE and a.speech.seconds == b.speech.seconds
+
+
+def _is_close_call(judged: Judgement) -> bool:
+    """The promised false-match rate decides one way, the calibration at even odds the other."""
+    if judged.probability is None:
+        return False
+    unlikely = {"same": judged.probability < PRIOR, "different": judged.probability > PRIOR}
+    return unlikely[judged.decision]
 
 
 def _decide(score: float | None, threshold: float) -> Verdict:

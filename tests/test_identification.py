@@ -127,6 +127,32 @@ def test_beyond_the_table_nobody_is_named_whom_the_calibration_doubts() -> None:
     assert CALIBRATION.llr(value, 3.0) == pytest.approx(math.log(5000))
 
 
+def test_a_measured_row_names_nobody_whom_the_calibration_doubts() -> None:
+    doubtful = replace(CALIBRATION, bias=-18.0)  # even odds at 0.834 for 3 s, above the row's 0.80
+    for n_people, row in ((1, 0.80), (2, 0.90)):
+        found = threshold_for(fake_card(calibration=doubtful), 3.0, n_people, fpir=0.1)
+        floor = (math.log(n_people) + 18 + math.log(3)) / (20 + 2 * math.log(3))
+        assert found.value == pytest.approx(max(row, floor)) and found.measured
+        assert ("raised from 0.8000" in found.rule) is (floor > row)
+    hopeless = fake_card(calibration=replace(CALIBRATION, bias=-30.0))
+    with pytest.raises(SettingsError, match="no score as likely as nobody among 1 person"):
+        threshold_for(hopeless, 3.0, 1, fpir=0.1)
+
+
+def test_the_default_model_names_nobody_whom_its_own_calibration_calls_unlikely() -> None:
+    published = catalogue()["campplus-zh-en"].card
+    calibration = Calibration.from_dict(published["calibration"])
+    tables = [
+        ThresholdTable(table["speech_s"], "x", tuple(map(ThresholdRow.from_dict, table["rows"])))
+        for table in published["thresholds"]
+    ]
+    card = fake_card(thresholds=tuple(tables), calibration=calibration)
+    for speech_s in (1.0, 3.0, 8.0, 30.0):
+        for n_people in (1, 2, 10, 100):
+            llr = calibration.llr(threshold_for(card, speech_s, n_people).value, speech_s)
+            assert llr >= math.log(n_people) - 1e-9, (speech_s, n_people)
+
+
 def test_what_cannot_be_promised_is_refused() -> None:
     with pytest.raises(SettingsError, match="no measured thresholds; give --threshold"):
         threshold_for(fake_card(thresholds=()), 3.0, 10)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from groove.cli.compare import text, to_json
 from groove.errors import SettingsError
 from groove.verifier import Verifier
 from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
-from tests.fakes import FakeEncoder
+from tests.fakes import FakeEncoder, fake_card
 
 SILENCE = (np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
 
@@ -78,6 +79,28 @@ def test_the_same_sound_twice_is_told(tmp_path: Path) -> None:
     assert "are the same sound" in text(verifier.compare(VOICE_A, VOICE_A))
     for a, b in ((VOICE_A, VOICE_A2), (VOICE_A, VOICE_B), (VOICE_A, shorter), (SILENCE, SILENCE)):
         assert "same_sound" not in {w.code for w in verifier.compare(a, b).warnings}
+
+
+@pytest.mark.parametrize(
+    ("threshold", "bias", "decision", "is_close"),
+    [
+        (-1.0, -40.0, "same", True),
+        (-1.0, 40.0, "same", False),
+        (1.0, 40.0, "different", True),
+        (1.0, -40.0, "different", False),
+    ],
+)
+def test_a_decision_that_the_probability_doubts_is_a_close_call(
+    threshold: float, bias: float, decision: str, is_close: bool
+) -> None:
+    calibration = fake_card().calibration
+    assert calibration is not None
+    encoder = FakeEncoder(calibration=replace(calibration, bias=bias))
+    comparison = Verifier(encoder, threshold=threshold).compare(VOICE_A, VOICE_A2)
+    assert comparison.decision == decision and comparison.probability is not None
+    assert (comparison.probability > 0.5) is ((decision == "same") is not is_close)
+    assert ("close_call" in {w.code for w in comparison.warnings}) is is_close
+    assert ("decision and probability disagree" in text(comparison)) is is_close
 
 
 def test_a_warning_about_one_file_given_twice_is_said_once() -> None:

@@ -139,6 +139,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "the two recordings are the same sound: this says nothing about two voices",
         "两段录音是同一段声音，不能说明是不是同一个人",
     ),
+    "warn_close_call": (
+        "decision and probability disagree: the score lies between the threshold and even odds; "
+        "more speech decides better",
+        "判断与概率不一致：得分介于阈值与等概率点之间；语音更多，判断更可靠",
+    ),
     "warn_settings": (
         "the threshold was not measured for these settings",
         "阈值不是在这些设置下测得的",

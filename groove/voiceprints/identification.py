@@ -5,12 +5,13 @@ with a false-match rate m of one comparison, 1 - (1 - m)^N of N independent ones
 turns that round. The false-alarm rate f of the whole question (FPIR: how often a stranger is named)
 is what one asks for; the comparison may then match falsely at m = 1 - (1 - f)^(1/N), and:
 
-1. If the model's card measured a false-match rate of at most m, that row's threshold is used.
+1. If the model's card measured a false-match rate of at most m, that row's threshold is used;
+   but never one below the score at which the calibration holds the voice as likely as all of
+   "nobody", llr = ln N: nobody is named whom the calibration calls unlikely.
 2. Else the threshold was not measured, and the rule says so. The last decade of the table is
    continued: each further decade of m raises the threshold by what the last measured decade did.
    The scores of strangers have lighter tails than that (the steps shrink in every table that was
-   measured), so it errs on the strict side. And it is never below the score at which the
-   calibration holds the voice as likely as all of "nobody": llr = ln N.
+   measured), so it errs on the strict side. The calibration's floor holds here as well.
 3. Beyond a cosine of 1 no score could keep the promise: it is refused.
 
 ``probability`` of a candidate i is Bayes' rule over N + 1 answers, with even odds beforehand that
@@ -175,18 +176,30 @@ def threshold_for(
         )
     promise = f"at most {100 * fpir:g} % false alarms among {people_text(n_people)}"
     need = f"a false-match rate of {fmr:.2g} a comparison"
+    floor = -math.inf
+    if card.calibration is not None:
+        floor = _score_of(card.calibration, math.log(n_people), speech_s)
     low_enough = [row for row in rows if row.fmr <= fmr]
     if low_enough:
         row = low_enough[-1]
         assert row.threshold is not None
+        if floor > 1:
+            raise SettingsError(
+                f"the calibration of {card.name} holds no score as likely as nobody among "
+                f"{people_text(n_people)} with {speech_s:.1f} s of speech; use more speech, or "
+                "give --threshold"
+            )
         rule = (
             f"{promise}: {need}; measured {row.fmr:g} on {row.n_nontarget:,} pairs of different "
             f"voices ({row.n_speakers:,} speakers, {table.measured_on})"
         )
-        return PopulationThreshold(row.threshold, rule, True, fmr)
-    value = _continued(rows, fmr)
-    if card.calibration is not None:
-        value = max(value, _score_of(card.calibration, math.log(n_people), speech_s))
+        if floor > row.threshold:
+            rule += (
+                f"; raised from {row.threshold:.4f} to where the calibration holds the voice as "
+                "likely as nobody"
+            )
+        return PopulationThreshold(max(row.threshold, floor), rule, True, fmr)
+    value = max(_continued(rows, fmr), floor)
     if value > 1:
         raise SettingsError(
             f"{promise} needs {need}; no score could keep that promise (measured: "

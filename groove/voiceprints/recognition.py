@@ -143,7 +143,7 @@ class Recognizer:
         self.store.record_use("verify", enrolled.person_id, judged.decision)
         return Verification(
             **asdict(judged),
-            warnings=tuple(self.verifier.cautions([side])),
+            warnings=tuple(self.verifier.cautions([side], judged)),
             model=self.tag.name,
             name=enrolled.name,
             person_id=enrolled.person_id,
