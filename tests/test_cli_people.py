@@ -7,11 +7,14 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from groove.cli import main
-from tests.test_cli import A2, TINY_MODEL, A, B
+from groove.voiceprints.database import Database
+from tests.test_cli import A2, TINY_MODEL, A, B, wav
 
 MODEL = ("--model", str(TINY_MODEL))
 
@@ -93,8 +96,49 @@ def test_reembedding_by_manifest_goes_on_and_says_who_is_left(
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     done("reembed", "a", A, *newer, *db)
     values = json.loads(done("reembed", str(manifest), "--json", *newer, *db))
-    assert values == {"moved": 1, "left": ["c"]}
+    assert values == {"moved": 1, "left": ["c"], "failed": {}}
     done("verify", "b", B, *newer, *db)
+
+
+def test_reembedding_gets_past_people_whose_recordings_are_bad(
+    done: Callable[..., str],
+    db: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, file in (("silent", A), ("gone", A2), ("y", B), ("z", A)):
+        done("enroll", name, file, *MODEL, *db, "--threshold", "-1")
+    other, silence = tmp_path / "other.onnx", tmp_path / "silence.wav"
+    other.write_bytes(TINY_MODEL.read_bytes() + b"\xa0\x1f\x01")
+    silence.write_bytes(wav(np.zeros(32_000)))
+    manifest = tmp_path / "list.jsonl"
+    absent = tmp_path / "absent.wav"
+    rows = [
+        {"utterance_id": name, "speaker_id": name, "path": str(path), "seconds": 4.0}
+        for name, path in (("silent", silence), ("gone", absent), ("y", A2), ("z", B))
+    ]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    n_erased = []
+    erase = Database.erase
+
+    def counted(self: Database, deleted: list[bytes], **options: Any) -> int:
+        n_erased.append(len(deleted))
+        return erase(self, deleted, **options)
+
+    monkeypatch.setattr(Database, "erase", counted)
+    asked = ["groove", "reembed", str(manifest), "--json", "--model", str(other), *db]
+    monkeypatch.setattr(sys, "argv", [*asked, "--threshold", "-1"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    shown = capsys.readouterr()
+    values = json.loads(shown.out)
+    failed = values.pop("failed")
+    assert left.value.code == 2 and values == {"moved": 2, "left": ["gone", "silent"]}
+    assert sorted(failed) == ["gone", "silent"] and "absent.wav: no such file" in failed["gone"]
+    assert "silence.wav: no speech" in failed["silent"]
+    assert all(f"groove: {name}: {reason}\n" in shown.err for name, reason in failed.items())
+    assert n_erased == [2]  # both old embeddings, at once
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groove.cli import options
-from groove.errors import SettingsError, StoreError
+from groove.errors import GrooveError, SettingsError, StoreError
 
 if TYPE_CHECKING:
     from groove.api import VoiceprintStore
@@ -172,7 +172,8 @@ def reembed(
 
     NAME FILES... replaces one person's recordings. A manifest (.jsonl, see docs/manifest.md) alone
     moves everybody in it whose speaker_id is a name or an id here; who is moved already is passed
-    over, so that the command goes on after a kill. Who is left is listed.
+    over, so that the command goes on after a kill. Who is left is listed, and who could not be
+    moved with the reason; the exit status is then 2.
 
     Example:  groove reembed 张三 a.wav b.wav --model campplus-zh-en
     """
@@ -217,17 +218,28 @@ def _reembed_all(
     store: VoiceprintStore, recordings: dict[str, list[Path]], same_person: bool, as_json: bool
 ) -> None:
     hashes = store.recognizer.tag.hashes
-    n_moved = 0
-    with click.progressbar(recordings.items(), label="reembedding", file=sys.stderr) as bar:
+    n_moved, reasons = 0, {}
+    shown = click.progressbar(recordings.items(), label="reembedding", file=sys.stderr)
+    with store.erasing_once(), shown as bar:
         for person_id, paths in bar:
-            if not _is_moved(store.person(person_id), hashes):
-                store.reembed(person_id, paths, same_person=same_person)
-                n_moved += 1
-    left = [person.name for person in store.people() if not _is_moved(person, hashes)]
+            try:
+                if not _is_moved(store.person(person_id), hashes):
+                    store.reembed(person_id, paths, same_person=same_person)
+                    n_moved += 1
+            except GrooveError as error:  # one bad recording must not keep the others from moving
+                reasons[person_id] = str(error)
+    people = store.people()
+    left = [person.name for person in people if not _is_moved(person, hashes)]
+    names = {person.person_id: person.name for person in people}
+    failed = {names.get(person_id, person_id): reason for person_id, reason in reasons.items()}
     if as_json:
-        click.echo(to_json({"moved": n_moved, "left": left}))
+        click.echo(to_json({"moved": n_moved, "left": left, "failed": failed}))
     else:
         click.echo(f"{n_moved} moved; left with another model: {', '.join(left) or 'nobody'}")
+    for name, reason in failed.items():
+        click.echo(f"groove: {name}: {reason}", err=True)
+    if failed:
+        sys.exit(2)
 
 
 def _is_moved(person: Person, hashes: tuple[str, str]) -> bool:

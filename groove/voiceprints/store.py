@@ -25,7 +25,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,7 @@ class VoiceprintStore:
         )
         self._gallery: tuple[str, tuple[str, str], Gallery] | None = None
         self._gallery_lock = threading.Lock()
+        self._postponed: list[bytes] | None = None  # see `erasing_once`
 
     def add(
         self,
@@ -133,9 +135,28 @@ class VoiceprintStore:
                 transaction, action, person.person_id, f"{len(fresh)} utterances, {tag.name}"
             )
         gone = [blob for blob in replaced if blob not in fresh]
-        if gone:
+        if gone and self._postponed is not None:
+            self._postponed += gone
+        elif gone:
             self._erase(gone)
         return person, len(fresh)
+
+    @contextmanager
+    def erasing_once(self) -> Iterator[None]:
+        """Within it, what `add` replaces is erased once, at its end: erasing rewrites the file.
+
+        If the process is killed before that, the next opening erases it, see `Database`.
+
+        Raises:
+            StoreError: at the end, see `Database.erase`.
+        """
+        self._postponed = []
+        try:
+            yield
+        finally:
+            gone, self._postponed = self._postponed, None
+            if gone:
+                self._erase(gone)
 
     def people(self) -> list[Person]:
         """Everybody, in the order of their names."""
