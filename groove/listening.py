@@ -11,7 +11,7 @@ which less than `MIN_SPEECH_S` is spoken says "silence".
 Free of flicker: what is shown changes only when two windows in a row say the same new thing. The
 probability shown is that of the latest window that agrees. A name therefore appears about
 ``MIN_SPEECH_S + hop_s`` after somebody begins to talk, and a change of speaker shows when most of a
-window belongs to the new one.
+window belongs to the new one. Each change to a name is noted in the store's audit log.
 """
 
 from __future__ import annotations
@@ -154,6 +154,8 @@ class Listener:
         if self._n_rival < AGREE:
             return replace(self.shown, at_s=heard.at_s)
         self._n_rival, self.shown = 0, heard
+        if heard.person_id is not None:
+            self._recognizer.store.record_use("listen", heard.person_id, heard.state)
         return replace(heard, changed=True)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from groove.cli import main
 from groove.voiceprints.database import Database
+from groove.voiceprints.store import VoiceprintStore
 from tests.test_cli import A2, TINY_MODEL, A, B, wav
 
 MODEL = ("--model", str(TINY_MODEL))
@@ -71,6 +72,11 @@ def test_from_enrolling_to_forgetting(
     assert [entry["action"] for entry in exported["audit"]][0] == "enroll"
     assert sys.platform == "win32" or stat.S_IMODE(out.stat().st_mode) == 0o600
     assert "embedding" not in done("export-people", *db)
+    log = VoiceprintStore(db[1]).audit_log()
+    handed = [(e.person_id, e.detail) for e in log if e.action == "export"]
+    ids = sorted(p["person_id"] for p in listed)
+    assert handed[0] == (exported["person_id"], "embeddings")
+    assert sorted(handed[1:]) == [(person_id, "") for person_id in ids]
     utterance = exported["utterances"][0]["utterance_id"]
     done("forget", "张三", "--utterance", utterance, "--yes", *db)
     gone = json.loads(done("forget", "张三", "José", "--yes", "--json", *db))

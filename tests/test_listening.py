@@ -48,6 +48,9 @@ def test_a_name_appears_after_two_windows_and_goes_with_the_voice(known: Recogni
     named, gone = changes
     assert named.name == "张三" and named.probability is not None and named.score is not None
     assert 3.0 <= named.at_s <= 5.5  # a second of speech and two windows
+    used = [(e.action, e.person_id, e.detail) for e in known.store.audit_log()[1:]]
+    assert used == [("listen", named.person_id, "named")]
+    assert known.store.person("张三").used_at is not None
     assert gone.at_s > 2 + len(read_audio(VOICE_A)) / SAMPLE_RATE and gone.name is None
 
 

@@ -144,6 +144,7 @@ def export_people(
         for row in rows:
             del row["audit"]
     lines = [to_json({"people": rows})] if as_json else [to_json(row) for row in rows]
+    store.record_export(found, with_embeddings=embeddings)  # before anything leaves
     if out is None:
         click.echo("\n".join(lines))
         return

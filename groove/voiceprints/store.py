@@ -217,10 +217,14 @@ class VoiceprintStore:
     def record_use(self, action: str, person_id: str, detail: str = "") -> None:
         """Note in the log that somebody was asked for, and when; an empty id for nobody."""
         with self._database.writing() as transaction:
-            transaction.execute(
-                "UPDATE person SET used_at = ? WHERE person_id = ?", (tables.utc_now(), person_id)
-            )
-            tables.write_log(transaction, action, person_id, detail)
+            tables.write_use(transaction, action, person_id, detail)
+
+    def record_export(self, people: Sequence[Person], *, with_embeddings: bool) -> None:
+        """Note in the log that what is kept of people is handed out, and whether embeddings are."""
+        with self._database.writing() as transaction:
+            for person in people:
+                detail = "embeddings" if with_embeddings else ""
+                tables.write_use(transaction, "export", person.person_id, detail)
 
     def set_consent(self, name: str, consent: str) -> Person:
         """Replace the consent note.

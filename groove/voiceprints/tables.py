@@ -218,6 +218,12 @@ def write_log(transaction: sqlite3.Connection, action: str, person_id: str, deta
     )
 
 
+def write_use(transaction: sqlite3.Connection, action: str, person_id: str, detail: str) -> None:
+    """Add a line to the audit log, and note when somebody was last asked for."""
+    transaction.execute("UPDATE person SET used_at = ? WHERE person_id = ?", (utc_now(), person_id))
+    write_log(transaction, action, person_id, detail)
+
+
 def read_voiceprint(transaction: sqlite3.Connection, key: int) -> Voiceprint:
     """The mean embedding of a person's utterances."""
     query = "SELECT person_id, name FROM person WHERE person_key = ?"
