@@ -271,7 +271,8 @@ def _write_npz(path: Path, rows: Sequence[Row], meta: dict[str, Any]) -> None:
         "mtime_ns": np.array([row.mtime_ns for row in rows], np.int64),
     }
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("wb") as file:
+    aside.unlink(missing_ok=True)  # of a process that was killed, with whatever rights
+    with open(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         np.savez(file, **columns)
     os.replace(aside, path)
 

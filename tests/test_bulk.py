@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -159,6 +160,13 @@ def test_kill_9_in_the_middle_loses_at_most_what_was_not_flushed(tmp_path: Path)
     assert (summary.n_known, summary.n_embedded) == (done, 200 - done)
     assert len(read_rows(out)) == 200
     assert not list(out.glob("embeddings.part-*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights of Unix")
+def test_only_the_owner_may_read_the_embeddings(tmp_path: Path) -> None:
+    recordings = [Recording("a", VOICE_A)]
+    summary = embed_many(recordings, Embedder(FakeEncoder()), tmp_path, workers=1)
+    assert stat.S_IMODE(summary.result.stat().st_mode) == 0o600
 
 
 def test_where_nothing_can_be_embedded_every_reason_is_listed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,12 @@ def test_after_a_kill_the_file_is_whole_and_what_was_committed_is_there(tmp_path
     assert found[f"{0:064d}"].embedding is not None
     for name, row in found.items():
         np.testing.assert_array_equal(row.embedding, np.full(8, int(name), np.float32))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights of Unix")
+def test_only_the_owner_may_read(tmp_path: Path) -> None:
+    embed([VOICE_A], tmp_path / "report" / "cache.sqlite", FakeEncoder())
+    assert stat.S_IMODE((tmp_path / "report" / "cache.sqlite").stat().st_mode) == 0o600
 
 
 def test_what_is_no_cache_is_refused(tmp_path: Path) -> None:

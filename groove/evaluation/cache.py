@@ -3,7 +3,8 @@
 One SQLite file. A row is found by the SHA-256 of the recording's bytes, the model's hash, and
 everything else that the embedding depends on (front end, crops, channel, limits of speech), so that
 a renamed file is known and a changed one is not. It holds no names and no paths; the embeddings are
-biometric data all the same: delete the file when the evaluation is done with.
+biometric data all the same: the file is made readable by its owner only, and is to be deleted when
+the evaluation is done with.
 
 The program may be killed at any moment: rows are committed every second or so, a commit is whole
 or not at all, and the next run goes on from there. Refusals (no speech) are kept as well; files
@@ -71,6 +72,7 @@ class EmbeddingCache:
         try:
             if path is not None:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite heeds the umask
             self._base = sqlite3.connect(
                 ":memory:" if path is None else os.fspath(path), timeout=60
             )
