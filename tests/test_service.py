@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groove.listening import Heard
-from groove.service import answers, pictures
+from groove.listening import Heard, Listener
+from groove.service import answers, demo, pictures
 from groove.service.temporary import delete_orphans
 from groove.service.words import WORDS, language_of, say, warning_text
 from groove.speech import SpeechDetector
@@ -102,6 +102,28 @@ def test_enrol_identify_list_and_forget(known: Recognizer) -> None:
     assert "已删除 张三" in answers.forget(known, "张三", "zh")
     assert "Nobody is enrolled yet" in answers.people(known.store.people(), "en")
     assert "Choose somebody" in answers.forget(known, None, "en")
+
+
+def test_live_sound_is_mixed_down(known: Recognizer, rng: np.random.Generator) -> None:
+    """Who speaks into the second channel only is heard as well."""
+    heard = []
+
+    class Kept(Listener):
+        def __init__(self) -> None:
+            self.sample_rate, self.shown = (
+                16_000,
+                Heard(0, "silence", None, None, None, None, False),
+            )
+
+        def push(self, block: np.ndarray) -> list[Heard]:
+            heard.append(block)
+            return []
+
+    voice = rng.integers(-20_000, 20_000, 800).astype(np.int16)
+    for sound in (np.stack([np.zeros_like(voice), 2 * (voice // 2)], axis=1), voice // 2):
+        demo._listen(known, (16_000, sound), Kept(), "en")
+    assert heard[0].dtype == np.int16
+    np.testing.assert_array_equal(heard[0], heard[1])
 
 
 def test_what_people_typed_cannot_become_html(known: Recognizer) -> None:

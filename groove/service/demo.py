@@ -232,8 +232,9 @@ def _listen(
     try:
         if listener is None or listener.sample_rate != sample_rate:
             listener = Listener(recognizer, sample_rate=sample_rate, hop_s=LIVE_HOP_S)
-        mono = samples if samples.ndim == 1 else samples[:, 0]
-        heard: list[Heard] = listener.push(mono)
+        if samples.ndim == 2:  # mixed down, as every other way into Groove does
+            samples = samples.mean(axis=1).astype(samples.dtype)
+        heard: list[Heard] = listener.push(samples)
     except GrooveError as error:
         return answers.failure(error, language), None
     return answers.live(heard[-1] if heard else listener.shown, language), listener
