@@ -238,6 +238,14 @@ def test_enrol_identify_live_people_and_forget(open_page: Callable[..., Page]) -
     page.wait("#forget-who input").click()
     page.wait("[role=option]").click()
     page.wait("#forget-button").click()
+    _wait(lambda: "Forget 张三?" in page.wait("#forgetting").text)
+    page.screenshot("forget")
+    page.wait("#forget-no").click()
+    yes = "#forget-yes"
+    _wait(lambda: not any(e.is_displayed() for e in page.driver.find_elements("css selector", yes)))
+    assert "signed form 17" in page.wait("#people").text  # one click deletes nobody
+    page.wait("#forget-button").click()
+    page.wait("#forget-yes").click()
     _wait(lambda: "Nobody is enrolled yet" in page.wait("#people").text)
     assert page.foreign_requests() == []
 

@@ -99,6 +99,10 @@ def test_enrol_identify_list_and_forget(known: Recognizer) -> None:
     assert "张三" in shown and "candidate accepted" in shown and "People enrolled: 1." in shown
     listed = answers.people(known.store.people(), "en")
     assert "signed" in listed and "张三" in listed
+    asked = answers.ask_to_forget("张三", "en")
+    assert "Forget 张三?" in asked and "cannot be undone" in asked
+    assert [person.name for person in known.store.people()] == ["张三"]
+    assert "请先选择" in answers.ask_to_forget(None, "zh")
     assert "已删除 张三" in answers.forget(known, "张三", "zh")
     assert "Nobody is enrolled yet" in answers.people(known.store.people(), "en")
     assert "Choose somebody" in answers.forget(known, None, "en")
@@ -132,6 +136,7 @@ def test_what_people_typed_cannot_become_html(known: Recognizer) -> None:
         answers.enroll(known, evil, evil, A, "en"),
         answers.identify(known, A, "en"),
         answers.people(known.store.people(), "en"),
+        answers.ask_to_forget(evil, "en"),
         answers.live(Heard(1.0, "named", evil, "x", 0.9, 0.9, True), "en"),
     ):
         assert "<img" not in shown and "&lt;img" in shown

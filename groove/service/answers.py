@@ -109,6 +109,11 @@ def people(found: Sequence[Person], language: Language) -> str:
     return pictures.table(columns, rows)
 
 
+def ask_to_forget(name: str | None, language: Language) -> str:
+    """Ask before somebody is deleted."""
+    return hint(language, "forget_sure", name=name) if name else hint(language, "need_person")
+
+
 def forget(recognizer: Recognizer, name: str | None, language: Language) -> str:
     """Delete somebody."""
     if not name:
@@ -130,9 +135,9 @@ def live(heard: Heard | None, language: Language) -> str:
     return pictures.live(heard.state, name, chance and say(language, "probability_is", chance))
 
 
-def hint(language: Language, key: str) -> str:
+def hint(language: Language, key: str, **named: object) -> str:
     """What is missing yet."""
-    return pictures.card("hint", say(language, key), "", "")
+    return pictures.card("hint", say(language, key, **named), "", "")
 
 
 def failure(error: GrooveError, language: Language) -> str:

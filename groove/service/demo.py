@@ -205,21 +205,33 @@ def _people_tab(gr: Any, words: Any, recognizer: Recognizer) -> None:
         with gr.Row(elem_classes="forget"):
             who = gr.Dropdown(label=words("forget_who"), choices=[], elem_id="forget-who")
             button = gr.Button(words("forget"), variant="stop", elem_id="forget-button")
-        answer = gr.HTML(elem_classes="answer", padding=False)
+        answer = gr.HTML(elem_id="forgetting", elem_classes="answer", padding=False)
+        asked = gr.State(None)  # whom the question names, whatever is chosen meanwhile
+        with gr.Row(elem_classes="forget", visible=False) as sure:
+            yes = gr.Button(words("forget_yes"), variant="stop", elem_id="forget-yes")
+            no = gr.Button(words("forget_no"), elem_id="forget-no")
 
     def refresh(request: gr.Request) -> tuple[str, Any]:
         found = recognizer.store.people()
         choices = [person.name for person in found]
         return answers.people(found, _language(request)), gr.Dropdown(choices=choices, value=None)
 
-    def forget(name: str | None, request: gr.Request) -> str:
-        return answers.forget(recognizer, name, _language(request))
+    def ask(name: str | None, request: gr.Request) -> tuple[str, str | None, Any]:
+        question = answers.ask_to_forget(name, _language(request))
+        return question, name, gr.Row(visible=bool(name))
 
+    def forget(name: str | None, request: gr.Request) -> tuple[str, None, Any]:
+        return answers.forget(recognizer, name, _language(request)), None, gr.Row(visible=False)
+
+    def keep(request: gr.Request) -> tuple[str, None, Any]:
+        return "", None, gr.Row(visible=False)
+
+    question = {"outputs": [answer, asked, sure], "api_visibility": "private"}
     shown = {"outputs": [listed, who], "api_visibility": "private"}
     tab.select(_typed(refresh, gr), None, **shown)
-    button.click(_typed(forget, gr), who, answer, api_visibility="private").then(
-        _typed(refresh, gr), None, **shown
-    )
+    button.click(_typed(ask, gr), who, **question)
+    no.click(_typed(keep, gr), None, **question)
+    yes.click(_typed(forget, gr), asked, **question).then(_typed(refresh, gr), None, **shown)
 
 
 def _listen(

@@ -50,6 +50,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "microphone": ("Microphone", "麦克风"),
     "forget_who": ("Forget somebody", "删除某人"),
     "forget": ("Forget for good", "彻底删除"),
+    "forget_sure": (
+        "Forget {name}? The voiceprint is deleted; this cannot be undone.",
+        "要删除 {name} 吗？声纹将被清除，无法恢复。",
+    ),
+    "forget_yes": ("Yes, forget for good", "确认彻底删除"),
+    "forget_no": ("No, keep", "不删除"),
     "same": ("Same voice", "同一个人"),
     "different": ("Different voices", "不是同一个人"),
     "undecided": ("Undecided", "无法判断"),
