@@ -106,6 +106,30 @@ def test_the_threshold_follows_the_population(tmp_path: Path) -> None:
     assert answer.threshold == 0.95 and answer.measured and "among 2 people" in answer.rule
 
 
+def test_the_rule_says_where_a_mean_was_asked_that_nobody_measured(tmp_path: Path) -> None:
+    known = recognizer(tmp_path)
+    known.enroll("a", [VOICE_A])
+    for answer in (known.verify("a", VOICE_A2), known.identify(VOICE_A2)):
+        assert "strangers score higher" not in answer.rule
+    known.enroll("a", [VOICE_A2, VOICE_B], same_person=True)
+    for answer in (known.verify("a", VOICE_A2), known.identify(VOICE_A2)):
+        assert answer.rule.endswith("against a mean of 3 strangers score higher")
+    given = Recognizer(known.store, Verifier(Fixed(), threshold=0.5))
+    for answer in (given.verify("a", VOICE_A2), given.identify(VOICE_A2)):
+        assert answer.rule == "the threshold that you gave"
+
+
+def test_strangers_do_score_higher_against_a_mean(rng: np.random.Generator) -> None:
+    """Utterances of a person: a direction, and as much again of something else."""
+    person, stranger = (v / np.linalg.norm(v) for v in rng.standard_normal((2, 192)))
+    stranger = 0.6 * person + 0.8 * stranger  # a voice that is like the person's
+    utterances = person + rng.standard_normal((500, 192)) / np.sqrt(192)
+    utterances /= np.linalg.norm(utterances, axis=1, keepdims=True)
+    mean = utterances.mean(axis=0)
+    assert np.linalg.norm(mean) < 0.8
+    assert mean @ stranger / np.linalg.norm(mean) > 1.2 * np.mean(utterances @ stranger)
+
+
 def test_an_empty_store_and_bad_settings_are_refused(tmp_path: Path) -> None:
     known = recognizer(tmp_path)
     with pytest.raises(StoreError, match="nobody is enrolled; enrol first"):

@@ -50,6 +50,7 @@ class Candidate:
 
     name: str
     person_id: str
+    n_utterances: int
     score: float
     probability: float | None
     accepted: bool  # score >= threshold

@@ -6,14 +6,15 @@ the person, see `groove.voiceprints.enrolling`.
 `verify` compares with the person's voiceprint; `identify` with everybody's, see
 `groove.voiceprints.identification`. The amount of speech is that of the shorter side, where an
 enrolled side counts all its utterances together. Thresholds and calibration were measured on pairs
-of single recordings; a mean of several is steadier than they are.
+of single recordings. A mean of several unit vectors is shorter than 1; scaling it back lifts every
+score against it, strangers' too, so the measured rate is exceeded: the rule says so (`_of_mean`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,8 +142,11 @@ class Recognizer:
         shorter_s = min(enrolled.speech_s, examined.speech.speech_s)
         judged = self.verifier.judge(_score(enrolled, examined), shorter_s)
         self.store.record_use("verify", enrolled.person_id, judged.decision)
+        rule = judged.rule
+        if self.verifier.given_threshold is None:
+            rule += _of_mean(enrolled.n_utterances)
         return Verification(
-            **asdict(judged),
+            **asdict(replace(judged, rule=rule)),
             warnings=tuple(self.verifier.cautions([side], judged)),
             model=self.tag.name,
             name=enrolled.name,
@@ -202,6 +206,9 @@ class Recognizer:
             candidates, nobody = self._candidates(
                 examined.embedding, examined.speech.speech_s, gallery, threshold.value, top
             )
+        rule = threshold.rule
+        if candidates and self.verifier.given_threshold is None:
+            rule += _of_mean(candidates[0].n_utterances)
         best = candidates[0] if candidates and candidates[0].accepted else None
         decision: Answer = "named" if best else "nobody"
         if examined.embedding is None:
@@ -216,7 +223,7 @@ class Recognizer:
             nobody_probability=nobody,
             candidates=candidates[:top],
             threshold=threshold.value,
-            rule=threshold.rule,
+            rule=rule,
             measured=threshold.measured,
             n_people=len(gallery),
             warnings=tuple(self.verifier.cautions([side])),
@@ -250,7 +257,14 @@ class Recognizer:
             score = float(cosine(enrolled.embedding, embedding))
             chance = chances[i] if chances is not None else None
             found.append(
-                Candidate(enrolled.name, enrolled.person_id, score, chance, score >= threshold)
+                Candidate(
+                    name=enrolled.name,
+                    person_id=enrolled.person_id,
+                    n_utterances=enrolled.n_utterances,
+                    score=score,
+                    probability=chance,
+                    accepted=score >= threshold,
+                )
             )
         return tuple(sorted(found, key=lambda c: -c.score)), nobody
 
@@ -259,6 +273,15 @@ class Recognizer:
         if given is not None:
             return PopulationThreshold(given, "the threshold that you gave", False, float("nan"))
         return threshold_for(self.verifier.card, speech_s, n_people, fpir=self.fpir)
+
+
+def _of_mean(n_utterances: int) -> str:
+    """What the rule must say of a voiceprint of several recordings."""
+    if n_utterances == 1:
+        return ""
+    return (
+        f"; measured on single recordings: against a mean of {n_utterances} strangers score higher"
+    )
 
 
 def _score(enrolled: Voiceprint, examined: Examined) -> float | None:
