@@ -15,7 +15,7 @@ from groove.encoder import Encoder
 from groove.errors import SettingsError, TrainingError
 from groove.manifest import write_lines
 from groove.training import ddp, precision
-from groove.training.checkpoint import Checkpoint, rng_states, save, set_rng_states
+from groove.training.checkpoint import Checkpoint, load, rng_states, save, set_rng_states
 from groove.training.config import TrainConfig
 from groove.training.distill import Teacher
 from groove.training.loader import close
@@ -254,6 +254,12 @@ def _restore(run: Run, saved: Checkpoint) -> None:
     except (RuntimeError, ValueError, KeyError) as error:
         said = " ".join(str(error).split())[:200]
         raise TrainingError(f"{run.out / 'last.pt'}: does not fit this run ({said})") from None
+    # The average may have become the best after last.pt was written.
+    best = run.out / "best.pt"
+    if best.is_file():
+        run.progress.best_eer = min(
+            run.progress.best_eer, load(best).progress.get("best_eer", math.inf)
+        )
     if saved.scaler:  # empty where the run had none, on a CPU or in bf16
         run.scaler.load_state_dict(saved.scaler)
     set_rng_states(saved.rng)

@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,21 @@ def test_a_finished_run_that_is_continued_with_more_epochs_trains_those_and_says
     )
     steps = [line for line in curve(out) if line["kind"] == "step"]
     assert steps[4]["lr"] == pytest.approx((2e-3 * 1e-5) ** 0.5)
+
+
+def test_epochs_after_an_average_do_not_replace_a_better_best(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    """The average becomes best.pt after last.pt was written, which then knows a worse best EER."""
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    for name, best_eer in (("last.pt", 1.0), ("best.pt", 0.0)):
+        saved = load(out / name)
+        save(replace(saved, progress=saved.progress | {"best_eer": best_eer}), out / name)
+    before = (out / "best.pt").read_bytes()
+    train(config(corpus, out, resume=True, train={"average": 2, "epochs": 3}))
+    assert (out / "best.pt").read_bytes() == before
+    assert load(out / "last.pt").progress["best_eer"] == 0.0
 
 
 def test_of_the_epochs_only_those_to_be_averaged_are_kept(corpus: Path, tmp_path: Path) -> None:
