@@ -24,6 +24,7 @@ from groove.training.objective import PARTS
 from groove.training.run import SHOWN, Run
 
 BAD_BATCH = "bad_batch.pt"
+LEAST_SCALE = 1.0  # of fp16's loss: below it no overflow is left that scaling down could cure
 
 
 @dataclass(frozen=True)
@@ -81,16 +82,19 @@ def settle(run: Run, taken: Taken | None) -> None:
         return
     numbers = torch.cat([taken.parts, taken.grad_norm.reshape(1)])
     values = dict(zip(SHOWN, ddp.mean(numbers, run.place).tolist(), strict=True))
-    # fp16's scaler meets infinite gradients by plan: it skips the step and scales down.
-    watched = ["loss"] if run.scaler.is_enabled() else ["loss", "grad_norm"]
-    bad = [name for name in watched if not math.isfinite(values[name])]
-    if bad:
+    bad = [name for name in ("loss", "grad_norm") if not math.isfinite(values[name])]
+    # fp16's scaler meets infinite gradients by plan: it skips the step and scales down. Where that
+    # does not help, steps would be skipped for ever.
+    skipped = bad == ["grad_norm"] and run.scaler.is_enabled()
+    if bad and not (skipped and run.scaler.get_scale() >= LEAST_SCALE):
+        how = f" though fp16's loss scale fell below {LEAST_SCALE:g}" if skipped else ""
         path = run.out / BAD_BATCH
         if run.place.is_first:
             _save_batch(run, taken, path)
         raise TrainingError(
-            f"step {taken.step:,}: {bad[0]} is {values[bad[0]]}; the batch is saved in {path}, "
-            f"{run.out / 'last.pt'} is as it was before: lower train.lr, or look at the batch"
+            f"step {taken.step:,}: {bad[0]} is {values[bad[0]]}{how}; the batch is saved in "
+            f"{path}, {run.out / 'last.pt'} is as it was before: lower train.lr, "
+            f"{'set train.precision=fp32, ' if skipped else ''}or look at the batch"
         )
     for name, value in values.items():
         run.progress.sums[name] += value

@@ -294,6 +294,27 @@ def test_half_precision_runs_and_keeps_the_scaler(corpus: Path, tmp_path: Path) 
         assert bool(load(out / "last.pt").scaler) == (precision == "fp16")
 
 
+def test_gradients_that_no_loss_scale_makes_finite_stop_the_run(
+    corpus: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """The scale is 2 ** 16 at first and halved by each skipped step: below 1 after 17."""
+    take, out = loop.take_step, tmp_path / "out"
+
+    def take_poisoned(run: Run, *rest: Any) -> Any:
+        if run.progress.step == 0:
+            weight = run.objective.backbone.get_parameter("linear.weight")
+            weight.register_hook(lambda gradient: gradient * torch.inf)
+        return take(run, *rest)
+
+    monkeypatch.setattr(loop, "take_step", take_poisoned)
+    with pytest.raises(TrainingError, match="step 17: grad_norm is nan though fp16's .* below 1;"):
+        fp16 = {"epochs": 6, "precision": "fp16", "save_every": 0}
+        train(config(corpus, out, train=fp16, validate={"every": 0}))
+    assert (out / "bad_batch.pt").is_file()
+    text = (out / "log.jsonl").read_text("utf-8")
+    assert text.count('"grad_norm": null') == 16 and "NaN" not in text and "Infinity" not in text
+
+
 def test_training_starts_from_a_checkpoint_and_known_speakers_keep_their_centres(
     whole: Path, corpus: Path, tmp_path: Path
 ) -> None:
