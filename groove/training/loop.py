@@ -8,11 +8,13 @@ on a CPU. What a run leaves in ``train.out_dir``:
     log.jsonl           what happened (groove/training/runlog.py); curves.png; tensorboard/
     config.json         the settings, all of them
     average.pt          with train.average: the mean of the last epochs' weights
-    bad_batch.pt        only after a loss that was not finite: the batch that made it
+    bad_batch.pt        only after a loss that was not finite: the batch that made it; of another
+                        process than the first it is bad_batch.rank<n>.pt
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from groove.encoder import Encoder
 from groove.errors import MissingExtra, TrainingError
 from groove.training import ddp
 from groove.training.averaging import average_checkpoints
+from groove.training.batch import Failure
 from groove.training.config import TrainConfig
 from groove.training.curves import draw_curves
 from groove.training.loader import loader
@@ -55,6 +58,8 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
         run = open_run(config, teacher, stack)
         config, progress, n_batches = run.config, run.progress, run.material.sampler.n_batches
         last, best = run.out / "last.pt", run.out / "best.pt"
+        corrupt: list[Failure] = []  # that this process met and the log has not named yet
+        stack.callback(lambda: _log_corrupt(run, corrupt))
 
         while progress.step < run.n_steps:
             batches = loader(
@@ -66,7 +71,7 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
                 world_size=run.place.world_size,
                 workers=n_workers(config.data.workers),
                 pin=run.place.device.type == "cuda",
-                on_corrupt=lambda name, why: run.log.say(f"{name}: left out: {why}"),
+                on_corrupt=lambda name, why: corrupt.append((name, why)),
             )
             taken: Taken | None = None
             for batch in run.meter.waiting(batches):
@@ -88,6 +93,7 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
                     taken = None
                 if logs:
                     _log_step(run, now)
+                    tell_corrupt(run, corrupt)
                 if (saves or signal) and not ends:
                     run.keep(last)
                 if signal and not ends:
@@ -135,6 +141,20 @@ def _log_step(run: Run, now: Rates) -> None:
     shown: dict[str, float | None] = {name: values[name] for name in everyday if name in values}
     shown |= {name: speed[name] for name in ("speakers_per_s", "crops_per_s")}
     run.log.show(progress.step, epoch=progress.epoch, **shown)
+
+
+def tell_corrupt(run: Run, met: list[Failure]) -> None:
+    """Log the corrupt utterances that any process met; ``met`` are this one's, and are cleared."""
+    everyones = [failure for share in ddp.gathered(met, run.place) for failure in share]
+    met.clear()
+    _log_corrupt(run, everyones)
+
+
+def _log_corrupt(run: Run, met: Sequence[Failure]) -> None:
+    """Name corrupt utterances, each once in a run, whichever process met it."""
+    for utterance_id, reason in dict(met).items():
+        run.material.dataset.corrupt.setdefault(utterance_id, reason)  # the loader counts it too
+        run.log.event(run.progress.step, f"{utterance_id}: left out: {reason}")
 
 
 def _validate(run: Run, kind: str, best: Path) -> None:

@@ -137,7 +137,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
         student.fbank,
         place,
         keep_clean=teacher is not None and not from_utterances and config.distill.sees == "clean",
-        say=log.say,
+        say=lambda text: log.event(progress.step, text),
         progress=log.counting("packed"),
     )
     stack.callback(close, material.dataset)
@@ -184,7 +184,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
         _restore(opened, saved)
         before = from_mapping(TrainConfig, saved.config)
         if jump := schedule_jump(before, config, material.sampler.n_batches, progress.step):
-            log.say(jump)
+            log.event(progress.step, jump)
     if run.compile:
         objective.backbone.compile()
     opened.model = ddp.wrapped(objective, place, sync_bn=run.sync_bn)

@@ -81,6 +81,15 @@ class RunLog:
                     self._writer.add_scalar(f"{kind}/{name}", value, step)
             self._writer.flush()
 
+    def event(self, step: int, text: str) -> None:
+        """What happened beside the plan: a line of the log, and one that stays on the screen.
+
+        Raises:
+            TrainingError: it cannot be written.
+        """
+        self.write("event", step, text=text)
+        self.say(text)
+
     def say(self, text: str) -> None:
         """A line that stays."""
         if self._is_first:

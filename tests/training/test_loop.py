@@ -261,6 +261,8 @@ def test_a_corrupt_utterance_is_left_out_and_many_stop_the_run(tmp_path: Path) -
     corpus = write_corpus(tmp_path / "corpus")
     (corpus / "train" / "s003" / "2.wav").write_bytes(b"no sound")
     train(config(corpus, tmp_path / "out", train={"epochs": 1}))
+    (event,) = [x for x in read_log(tmp_path / "out" / "log.jsonl") if x["kind"] == "event"]
+    assert event["text"].startswith("s003-2: left out: ") and 1 <= event["step"] <= 4
     for speaker in range(4):
         (corpus / "train" / f"s{speaker:03d}" / "1.wav").write_bytes(b"no sound")
     with pytest.raises(UnreadableAudio, match="utterances are corrupt, more than 1 %"):
