@@ -19,7 +19,7 @@ from groove.training.checkpoint import Checkpoint, load, rng_states, save, set_r
 from groove.training.config import TrainConfig
 from groove.training.distill import Teacher
 from groove.training.loader import close
-from groove.training.material import Material, open_material, open_validator
+from groove.training.material import Material, open_material, open_validator, same_lists
 from groove.training.meter import Meter, training_flops
 from groove.training.objective import PARTS, Objective, Weights
 from groove.training.optimizers import make_optimizer
@@ -50,6 +50,7 @@ class Progress:
     best_eer: float = math.inf
     n_summed: int = 0
     sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SHOWN, 0.0))
+    lists: dict[str, str] = field(default_factory=dict)  # setting -> digest of its utterances
 
 
 @dataclass
@@ -149,6 +150,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     validator = None
     if config.validate.every:
         validator = open_validator(config, student.fbank, material.speakers)
+    progress.lists = same_lists(config, progress.lists, material, validator)
     objective = _objective(config, student, material, teacher).to(place.device)
     objective.train()  # an imported network comes in evaluation mode
     scaler_name = precision.choose(run.precision, place.device)

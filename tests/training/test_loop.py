@@ -168,6 +168,28 @@ def test_a_run_is_not_overwritten_nor_continued_as_another(whole: Path, corpus: 
         train(config(corpus, whole.parent / "none", resume=True))
 
 
+def test_a_run_goes_on_with_the_lists_it_began_with_only(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    """The same speakers are not enough: one utterance less is another epoch, or another EER."""
+    out, lists = tmp_path / "out", {"train": tmp_path / "t.jsonl", "val": tmp_path / "v.jsonl"}
+    shutil.copytree(whole, out)
+    saved = load(out / "last.pt")
+    data = {name: str(path) for name, path in lists.items()}
+    new = replace(saved, config=saved.config | {"data": saved.config["data"] | data})
+    old = replace(new, progress={k: v for k, v in new.progress.items() if k != "lists"})
+    for changed, path in lists.items():
+        for name, other in lists.items():
+            utterances = read_manifest(corpus / f"{name}.jsonl")
+            moved = [replace(u, path=tmp_path / u.path.name) for u in utterances]
+            write_manifest(moved[1:] if name == changed else moved, other)
+        save(new, out / "last.pt")
+        with pytest.raises(TrainingError, match=f"data.{changed}={path}: its utterances, their "):
+            train(config(corpus, out, resume=True, train={"average": 2}, data=data))
+        save(old, out / "last.pt")  # of an older Groove
+        train(config(corpus, out, resume=True, train={"average": 0}, data=data))
+
+
 def test_a_finished_run_that_is_continued_with_more_epochs_trains_those_and_says_what_jumps(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
