@@ -105,14 +105,15 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
                     break
 
             # Once an epoch: measure on the fixed trials, keep, draw.
-            progress.epoch, progress.batch = progress.epoch + 1, 0
-            is_over = progress.step == run.n_steps
-            if config.validate.every and (is_over or progress.epoch % config.validate.every == 0):
+            if progress.batch == n_batches:  # else train.max_steps ended it, and more go on there
+                progress.epoch, progress.batch = progress.epoch + 1, 0
+            is_over, epoch = progress.step == run.n_steps, progress.n_begun
+            if config.validate.every and (is_over or epoch % config.validate.every == 0):
                 _validate(run, "epoch", best)
             if config.train.average:
-                run.keep(_epoch_path(run, progress.epoch))
+                run.keep(_epoch_path(run, epoch))
                 if run.place.is_first:
-                    _epoch_path(run, progress.epoch - config.train.average).unlink(missing_ok=True)
+                    _epoch_path(run, epoch - config.train.average).unlink(missing_ok=True)
             run.keep(last)
             if run.place.is_first and config.train.curves:
                 _draw(run)
@@ -163,9 +164,9 @@ def _validate(run: Run, kind: str, best: Path) -> None:
     with torch.compiler.set_stance("force_eager"):  # lengths differ: each would be compiled
         result = run.validator(run.student.encoder, run.place)
     progress = run.progress
-    run.log.write(kind, progress.step, epoch=progress.epoch, **vars(result))
+    run.log.write(kind, progress.step, epoch=progress.n_begun, **vars(result))
     run.log.say(
-        f"{kind} {progress.epoch}: validation EER {100 * result.eer:.2f} %, minDCF "
+        f"{kind} {progress.n_begun}: validation EER {100 * result.eer:.2f} %, minDCF "
         f"{result.min_dcf:.3f}"
         + (f", {result.n_unreadable} utterances unreadable" if result.n_unreadable else "")
     )
@@ -177,7 +178,7 @@ def _validate(run: Run, kind: str, best: Path) -> None:
 def _average(run: Run, best: Path) -> None:
     backbone = run.objective.backbone
     if run.place.is_first:
-        paths = [_epoch_path(run, epoch) for epoch in range(run.progress.epoch + 1)]
+        paths = [_epoch_path(run, epoch) for epoch in range(run.progress.n_begun + 1)]
         kept = [path for path in paths if path.is_file()][-run.config.train.average :]
         backbone.load_state_dict(average_checkpoints(kept))
     ddp.same_state(backbone, run.place)
@@ -194,5 +195,5 @@ def _draw(run: Run) -> None:
     try:
         draw_curves(run.out / LOG, run.out / "curves.png")
     except MissingExtra as error:
-        if run.progress.epoch == 1:
+        if run.progress.n_begun == 1:
             run.log.say(str(error))

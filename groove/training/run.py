@@ -28,6 +28,7 @@ from groove.training.runlog import RunLog
 from groove.training.student import (
     Student,
     effective,
+    lost_centres,
     make_head,
     n_weights,
     open_student,
@@ -51,6 +52,11 @@ class Progress:
     n_summed: int = 0
     sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SHOWN, 0.0))
     lists: dict[str, str] = field(default_factory=dict)  # setting -> digest of its utterances
+
+    @property
+    def n_begun(self) -> int:
+        """Epochs that were begun: one that train.max_steps ended in the middle counts."""
+        return self.epoch + (self.batch > 0)
 
 
 @dataclass
@@ -152,6 +158,8 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
         validator = open_validator(config, student.fbank, material.speakers)
     progress.lists = same_lists(config, progress.lists, material, validator)
     objective = _objective(config, student, material, teacher).to(place.device)
+    if objective.head is not None and (lost := lost_centres(config, student, material.speakers)):
+        log.event(progress.step, lost)
     objective.train()  # an imported network comes in evaluation mode
     scaler_name = precision.choose(run.precision, place.device)
     opened = Run(

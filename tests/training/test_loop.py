@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,8 +25,11 @@ from groove.training import loop  # noqa: E402
 from groove.training.checkpoint import load, load_encoder, save  # noqa: E402
 from groove.training.config import TrainConfig  # noqa: E402
 from groove.training.loop import train  # noqa: E402
+from groove.training.networks import Network  # noqa: E402
 from groove.training.run import Run  # noqa: E402
 from groove.training.runlog import read_log  # noqa: E402
+from groove.training.student import Student, lost_centres, make_head  # noqa: E402
+from groove.training.typed import from_mapping  # noqa: E402
 from tests.training.tiny import config, curve, write_corpus  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -360,6 +364,7 @@ def test_training_starts_from_a_checkpoint_and_known_speakers_keep_their_centres
     assert centres.shape == (4, 16)
     weights = [name for name, value in before.model.items() if name.endswith("conv.weight")]
     assert all(torch.allclose(after.model[n], before.model[n], atol=1e-6) for n in weights)
+    assert not [line for line in read_log(out / "log.jsonl") if line["kind"] == "event"]
     # and goes on, though its settings ask for another size than the checkpoint's
     more = {"train": start | {"epochs": 2}, "data": lists, "schedule": {"final_lr": 1e-12}}
     train(config(corpus, out, resume=True, **more))
@@ -367,6 +372,39 @@ def test_training_starts_from_a_checkpoint_and_known_speakers_keep_their_centres
     assert gone_on.progress["epoch"] == 2 and gone_on.network == before.network
     with pytest.raises(TrainingError, match="was trained with train.k=2, now it is 4"):
         train(config(corpus, out, resume=True, **more | {"train": start | {"k": 4}}))
+
+
+def test_centres_of_another_number_are_new_and_the_run_says_so() -> None:
+    student = Student(cast(Any, None), cast(Any, None), Network("ecapa", 16, 16))
+    rows = {name: torch.randn(3, 16) for name in ("a", "b", "elsewhere")}
+    student, speakers = replace(student, rows=rows), ["a", "b", "new"]
+    for sub_centers, said in (
+        (3, ""),
+        (1, "2 speakers that x.pt knows begin with new .* 3 of each, .* is 1; .*sub_centers=3"),
+    ):
+        settings = {"train": {"init": "x.pt"}, "head": {"sub_centers": sub_centers}}
+        settings["data"] = {"speeds": [1.0]}
+        chosen = from_mapping(TrainConfig, settings)
+        head = make_head(chosen, student, speakers)
+        kept = torch.equal(head.weight[:sub_centers], rows["a"][:sub_centers])
+        assert kept == (sub_centers == 3)
+        assert re.fullmatch(said, lost_centres(chosen, student, speakers).rpartition(" to")[0])
+
+
+def test_a_run_that_ended_in_the_middle_of_an_epoch_goes_on_there(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    """Of two epochs of four steps; the rates stretch, the batches are those of one run."""
+    out = tmp_path / "out"
+    train(config(corpus, out, train={"max_steps": 3, "average": 2}))
+    saved = load(out / "last.pt").progress
+    assert (saved["epoch"], saved["batch"], saved["step"]) == (0, 3, 3)
+    assert sorted(x.name for x in out.glob("epoch-*")) == ["epoch-0001.pt"]
+    train(config(corpus, out, resume=True, train={"average": 2, "max_steps": 0}))
+    ours, theirs = (load(folder / "last.pt").progress for folder in (out, whole))
+    assert (ours["epoch"], ours["batch"], ours["step"]) == (2, 0, 8)
+    assert (theirs["epoch"], theirs["batch"], theirs["step"]) == (2, 0, 8)
+    assert [line["epoch"] for line in curve(out) if line["kind"] == "epoch"] == [1, 1, 2]
 
 
 def test_the_shuffled_sampler_and_sub_centers_and_speeds_train_too(
