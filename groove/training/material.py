@@ -20,6 +20,7 @@ from groove.audio import change_speed
 from groove.errors import ManifestError, SettingsError, TrainingError
 from groove.fbank import FbankConfig
 from groove.manifest import Utterance, read_manifest
+from groove.preparation import check_list
 from groove.training import ddp
 from groove.training.augment import open_augmenter
 from groove.training.config import DataConfig, TrainConfig
@@ -94,10 +95,12 @@ def open_material(
         progress: of packing.
 
     Raises:
+        CorpusError: a list of a prepared folder that is not of one piece with the others.
         ManifestError: a list that is missing or malformed.
         SettingsError: what the samplers or the augmenter refuse.
     """
     data = config.data
+    check_list(Path(data.train))
     named = read_manifest(data.train)
     nameless = read_manifest(data.unlabelled) if data.unlabelled else []
     utterances = [*named, *nameless]
@@ -137,9 +140,11 @@ def open_validator(config: TrainConfig, fbank: FbankConfig, speakers: Sequence[s
     """The fixed trials of ``data.val``.
 
     Raises:
+        CorpusError: a list of a prepared folder that is not of one piece with the others.
         ManifestError: a list that is missing or malformed.
         SettingsError: speakers that are trained on, or no trials.
     """
+    check_list(Path(config.data.val))
     utterances = read_manifest(config.data.val)
     shared = sorted({utterance.speaker_id for utterance in utterances} & set(speakers))
     if shared:

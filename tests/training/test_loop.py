@@ -19,7 +19,13 @@ import soundfile
 
 torch = pytest.importorskip("torch")
 
-from groove.errors import GrooveError, SettingsError, TrainingError, UnreadableAudio  # noqa: E402
+from groove.errors import (  # noqa: E402
+    CorpusError,
+    GrooveError,
+    SettingsError,
+    TrainingError,
+    UnreadableAudio,
+)
 from groove.manifest import read_manifest, write_manifest  # noqa: E402
 from groove.training import loop  # noqa: E402
 from groove.training.checkpoint import load, load_encoder, save  # noqa: E402
@@ -281,6 +287,16 @@ def test_one_speaker_only_and_shared_speakers_are_refused(corpus: Path, tmp_path
     with pytest.raises(SettingsError, match="0 target trials"):
         lists = {"train": str(tmp_path / "t.jsonl"), "val": str(tmp_path / "v.jsonl")}
         train(config(corpus, tmp_path / "out", data=lists, train={"p": 4}))
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "val.jsonl"])
+def test_the_lists_of_a_preparation_that_was_killed_are_refused(tmp_path: Path, name: str) -> None:
+    corpus, other = write_corpus(tmp_path / "corpus"), tmp_path / "other"
+    other.mkdir()
+    (other / "probed.jsonl").touch()
+    (other / name).write_bytes((corpus / name).read_bytes())
+    with pytest.raises(CorpusError, match=r"no prepared\.json, so it was not prepared to the end"):
+        train(config(corpus, tmp_path / "out", data={Path(name).stem: str(other / name)}))
 
 
 def test_a_corrupt_utterance_is_left_out_and_many_stop_the_run(tmp_path: Path) -> None:
