@@ -186,6 +186,17 @@ def test_sync_bn_is_for_gpus() -> None:
         ddp.wrapped(torch.nn.BatchNorm1d(3), place, sync_bn=True)
 
 
+def test_a_process_that_waits_in_vain_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def time_out() -> None:
+        raise RuntimeError("[enforce fail] Timed out waiting 7200000ms for recv\nat gloo/x.cc:84")
+
+    monkeypatch.setattr(ddp.dist, "barrier", time_out)
+    said = r"process 1 of 2 .* \(\[enforce fail\] Timed out .* recv\); .* 2 hours.* resume=true"
+    with pytest.raises(TrainingError, match=said):
+        ddp.wait(ddp.Place(1, 2, torch.device("cpu")))
+    ddp.wait(ddp.Place(0, 1, torch.device("cpu")))
+
+
 def test_alone_everything_is_its_own_answer() -> None:
     with ddp.joined("cpu") as place:
         assert place == ddp.Place(0, 1, torch.device("cpu"))
