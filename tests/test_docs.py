@@ -15,6 +15,7 @@ from groove.version import VERSION
 from tests.conftest import ROOT
 
 READMES = ("README.md", "README_ch.md")
+RECIPE = "docs/recipes/cnceleb.md"
 
 
 def code_lines(name: str) -> list[str]:
@@ -64,7 +65,7 @@ def test_every_command_is_in_the_manual_and_has_help_with_an_example() -> None:
         assert "Example:  groove" in text, name
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", (*READMES, RECIPE))
 def test_the_options_in_the_manual_exist(name: str) -> None:
     for arguments in commands(name):
         command = app

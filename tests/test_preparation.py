@@ -21,7 +21,14 @@ from groove.corpora.cnceleb import read_cnceleb
 from groove.corpora.folder import read_folder
 from groove.errors import CorpusError, SettingsError
 from groove.manifest import read_manifest
-from groove.preparation import Options, check_prepared, plan_corpus, report_of, write_lists_of
+from groove.preparation import (
+    Options,
+    check_list,
+    check_prepared,
+    plan_corpus,
+    report_of,
+    write_lists_of,
+)
 from groove.preparation.joining import join_short
 from groove.preparation.lists import LISTS
 from groove.preparation.probing import probe_files
@@ -218,6 +225,19 @@ def test_a_kill_between_the_renames_leaves_a_folder_that_says_so(
         prepare(miniature, tmp_path, seed=1)
     with pytest.raises(CorpusError, match="not prepared to the end"):
         check_prepared(tmp_path)
+    for name in ("train.jsonl", "val.jsonl"):  # the one is new, the other old
+        with pytest.raises(CorpusError, match="not prepared to the end"):
+            check_list(tmp_path / name)
+    prepare(miniature, tmp_path, seed=1)
+    check_list(tmp_path / "train.jsonl")
+    (tmp_path / "mine.jsonl").write_bytes((tmp_path / "train.jsonl").read_bytes()[:-1])
+    check_list(tmp_path / "mine.jsonl")
+    (tmp_path / "mine.jsonl").replace(tmp_path / "train.jsonl")
+    with pytest.raises(CorpusError, match=r"train\.jsonl: not the list .* name of its own"):
+        check_list(tmp_path / "train.jsonl")
+    check_list(tmp_path / "val.jsonl")  # a journal says that the folder was prepared:
+    (tmp_path / "probed.jsonl").unlink()
+    check_list(tmp_path / "train.jsonl")
     prepare(miniature, tmp_path, seed=1)
     assert check_prepared(tmp_path)["options"]["seed"] == 1
 

@@ -13,7 +13,7 @@ is removed before the first and written after the last, with the SHA-256 of each
 has it is whole. Stored features are made by `groove.training.storing`, from the same plan.
 """
 
-from groove.preparation.lists import check_prepared, write_lists_of
+from groove.preparation.lists import check_list, check_prepared, write_lists_of
 from groove.preparation.plan import Options, Plan, plan_corpus
 from groove.preparation.report import Report, report_of
 
@@ -21,6 +21,7 @@ __all__ = [
     "Options",
     "Plan",
     "Report",
+    "check_list",
     "check_prepared",
     "plan_corpus",
     "report_of",

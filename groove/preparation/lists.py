@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from groove.errors import CorpusError
 from groove.manifest import Utterance, write_lines, write_manifest
 from groove.preparation.journal import full_disk_explained
 from groove.preparation.plan import Plan
+from groove.preparation.probing import JOURNAL
 from groove.preparation.report import VERSION, Report
 
 TRAIN, VAL, SPEAKERS = "train.jsonl", "val.jsonl", "spk2id.json"
@@ -56,8 +57,24 @@ def write_lists_of(plan: Plan, report: Report, out: Path) -> None:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def check_prepared(out: Path) -> dict[str, Any]:
+def check_list(path: Path) -> None:
+    """Refuse a list of a prepared folder that is not the one ``prepared.json`` was written with.
+
+    A list by another name, or in a folder that `groove prepare` did not make, passes.
+
+    Raises:
+        CorpusError: see `check_prepared`.
+    """
+    if path.name in LISTS and (path.parent / JOURNAL).is_file():
+        check_prepared(path.parent, only=(path.name,))
+
+
+def check_prepared(out: Path, *, only: Sequence[str] = LISTS) -> dict[str, Any]:
     """What ``prepared.json`` says, after a look that the lists are the ones it was written with.
+
+    Args:
+        out: the prepared folder.
+        only: the lists that are looked at.
 
     Raises:
         CorpusError: not prepared to the end, by another version, or a list was changed since.
@@ -73,11 +90,11 @@ def check_prepared(out: Path) -> dict[str, Any]:
             f"{out}/{PREPARED}: version {values.get('version')!r}, this Groove reads {VERSION}; "
             "run groove prepare again"
         )
-    for name, digest in values["sha256"].items():
-        if not (out / name).is_file() or _sha256(out / name) != digest:
+    for name in only:
+        if not (out / name).is_file() or _sha256(out / name) != values["sha256"].get(name):
             raise CorpusError(
                 f"{out}/{name}: not the list that {PREPARED} was written with; run groove prepare "
-                "again, or train on the changed list by its own path"
+                "again, or give the changed list a name of its own"
             )
     return dict(values)
 

@@ -231,7 +231,7 @@ class FrameDataset(_Dataset):
         if draw.speed != 0:
             raise SettingsError(
                 "stored features cannot be played at another speed; "
-                "set data.source to waveform or switch speed perturbation off"
+                "set data.speeds=[1.0], or data.source=files"
             )
         frames = self._source(draw.utterance).numpy()  # [T, M]
         if len(frames) == 0:

@@ -4,6 +4,9 @@
 one. Rank r of w trains on items r::w of every batch, so the batches are the same in total whatever
 w is. Gradients are averaged by PyTorch's own DistributedDataParallel: over NCCL where the device is
 a GPU, over gloo otherwise.
+
+Every process opens the lists, the pack, the checkpoint that a run goes on from and the teacher's
+embeddings by the same paths, and the first one alone writes: several machines share a file system.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from groove.errors import SettingsError
+from groove.errors import SettingsError, TrainingError
 
 PATIENCE = timedelta(hours=2)  # one process may embed a corpus for a teacher while others wait
 
@@ -147,6 +150,21 @@ def same_state(module: nn.Module, place: Place) -> None:
 
 
 def wait(place: Place) -> None:
-    """Until everyone is here."""
-    if place.world_size > 1:
+    """Until everyone is here: the others for the first one, which packs or hears for all.
+
+    Raises:
+        TrainingError: somebody did not come within `PATIENCE`, or has ended.
+    """
+    if place.world_size == 1:
+        return
+    try:
         dist.barrier()
+    except RuntimeError as error:  # torch's own, of several lines
+        said = (str(error).splitlines() or [""])[0][:160]
+        hours = PATIENCE.total_seconds() / 3600
+        raise TrainingError(
+            f"process {place.rank} of {place.world_size} waited in vain for the others ({said}); "
+            f"none is waited for longer than {hours:g} hours. Where the first one packs sound or "
+            "has a teacher hear a corpus, what is done is kept: start the same command without "
+            "torchrun, stop it behind its first step (Ctrl-C saves it), then all with resume=true"
+        ) from error

@@ -8,11 +8,13 @@ on a CPU. What a run leaves in ``train.out_dir``:
     log.jsonl           what happened (groove/training/runlog.py); curves.png; tensorboard/
     config.json         the settings, all of them
     average.pt          with train.average: the mean of the last epochs' weights
-    bad_batch.pt        only after a loss that was not finite: the batch that made it
+    bad_batch.pt        only after a loss that was not finite: the batch that made it; of another
+                        process than the first it is bad_batch.rank<n>.pt
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from groove.encoder import Encoder
 from groove.errors import MissingExtra, TrainingError
 from groove.training import ddp
 from groove.training.averaging import average_checkpoints
+from groove.training.batch import Failure
 from groove.training.config import TrainConfig
 from groove.training.curves import draw_curves
 from groove.training.loader import loader
@@ -55,6 +58,8 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
         run = open_run(config, teacher, stack)
         config, progress, n_batches = run.config, run.progress, run.material.sampler.n_batches
         last, best = run.out / "last.pt", run.out / "best.pt"
+        corrupt: list[Failure] = []  # that this process met and the log has not named yet
+        stack.callback(lambda: _log_corrupt(run, corrupt))
 
         while progress.step < run.n_steps:
             batches = loader(
@@ -66,7 +71,7 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
                 world_size=run.place.world_size,
                 workers=n_workers(config.data.workers),
                 pin=run.place.device.type == "cuda",
-                on_corrupt=lambda name, why: run.log.say(f"{name}: left out: {why}"),
+                on_corrupt=lambda name, why: corrupt.append((name, why)),
             )
             taken: Taken | None = None
             for batch in run.meter.waiting(batches):
@@ -88,6 +93,7 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
                     taken = None
                 if logs:
                     _log_step(run, now)
+                    tell_corrupt(run, corrupt)
                 if (saves or signal) and not ends:
                     run.keep(last)
                 if signal and not ends:
@@ -99,14 +105,15 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
                     break
 
             # Once an epoch: measure on the fixed trials, keep, draw.
-            progress.epoch, progress.batch = progress.epoch + 1, 0
-            is_over = progress.step == run.n_steps
-            if config.validate.every and (is_over or progress.epoch % config.validate.every == 0):
+            if progress.batch == n_batches:  # else train.max_steps ended it, and more go on there
+                progress.epoch, progress.batch = progress.epoch + 1, 0
+            is_over, epoch = progress.step == run.n_steps, progress.n_begun
+            if config.validate.every and (is_over or epoch % config.validate.every == 0):
                 _validate(run, "epoch", best)
             if config.train.average:
-                run.keep(_epoch_path(run, progress.epoch))
+                run.keep(_epoch_path(run, epoch))
                 if run.place.is_first:
-                    _epoch_path(run, progress.epoch - config.train.average).unlink(missing_ok=True)
+                    _epoch_path(run, epoch - config.train.average).unlink(missing_ok=True)
             run.keep(last)
             if run.place.is_first and config.train.curves:
                 _draw(run)
@@ -137,15 +144,29 @@ def _log_step(run: Run, now: Rates) -> None:
     run.log.show(progress.step, epoch=progress.epoch, **shown)
 
 
+def tell_corrupt(run: Run, met: list[Failure]) -> None:
+    """Log the corrupt utterances that any process met; ``met`` are this one's, and are cleared."""
+    everyones = [failure for share in ddp.gathered(met, run.place) for failure in share]
+    met.clear()
+    _log_corrupt(run, everyones)
+
+
+def _log_corrupt(run: Run, met: Sequence[Failure]) -> None:
+    """Name corrupt utterances, each once in a run, whichever process met it."""
+    for utterance_id, reason in dict(met).items():
+        run.material.dataset.corrupt.setdefault(utterance_id, reason)  # the loader counts it too
+        run.log.event(run.progress.step, f"{utterance_id}: left out: {reason}")
+
+
 def _validate(run: Run, kind: str, best: Path) -> None:
     """Measure; keep the state where it is the best so far."""
     assert run.validator is not None
     with torch.compiler.set_stance("force_eager"):  # lengths differ: each would be compiled
         result = run.validator(run.student.encoder, run.place)
     progress = run.progress
-    run.log.write(kind, progress.step, epoch=progress.epoch, **vars(result))
+    run.log.write(kind, progress.step, epoch=progress.n_begun, **vars(result))
     run.log.say(
-        f"{kind} {progress.epoch}: validation EER {100 * result.eer:.2f} %, minDCF "
+        f"{kind} {progress.n_begun}: validation EER {100 * result.eer:.2f} %, minDCF "
         f"{result.min_dcf:.3f}"
         + (f", {result.n_unreadable} utterances unreadable" if result.n_unreadable else "")
     )
@@ -157,7 +178,7 @@ def _validate(run: Run, kind: str, best: Path) -> None:
 def _average(run: Run, best: Path) -> None:
     backbone = run.objective.backbone
     if run.place.is_first:
-        paths = [_epoch_path(run, epoch) for epoch in range(run.progress.epoch + 1)]
+        paths = [_epoch_path(run, epoch) for epoch in range(run.progress.n_begun + 1)]
         kept = [path for path in paths if path.is_file()][-run.config.train.average :]
         backbone.load_state_dict(average_checkpoints(kept))
     ddp.same_state(backbone, run.place)
@@ -174,5 +195,5 @@ def _draw(run: Run) -> None:
     try:
         draw_curves(run.out / LOG, run.out / "curves.png")
     except MissingExtra as error:
-        if run.progress.epoch == 1:
+        if run.progress.n_begun == 1:
             run.log.say(str(error))

@@ -6,6 +6,7 @@ speakers x speed, so the first rows of the classifier are the speakers as they a
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from groove.audio import change_speed
 from groove.errors import ManifestError, SettingsError, TrainingError
 from groove.fbank import FbankConfig
 from groove.manifest import Utterance, read_manifest
+from groove.preparation import check_list
 from groove.training import ddp
 from groove.training.augment import open_augmenter
 from groove.training.config import DataConfig, TrainConfig
@@ -93,10 +95,12 @@ def open_material(
         progress: of packing.
 
     Raises:
+        CorpusError: a list of a prepared folder that is not of one piece with the others.
         ManifestError: a list that is missing or malformed.
         SettingsError: what the samplers or the augmenter refuse.
     """
     data = config.data
+    check_list(Path(data.train))
     named = read_manifest(data.train)
     nameless = read_manifest(data.unlabelled) if data.unlabelled else []
     utterances = [*named, *nameless]
@@ -136,9 +140,11 @@ def open_validator(config: TrainConfig, fbank: FbankConfig, speakers: Sequence[s
     """The fixed trials of ``data.val``.
 
     Raises:
+        CorpusError: a list of a prepared folder that is not of one piece with the others.
         ManifestError: a list that is missing or malformed.
         SettingsError: speakers that are trained on, or no trials.
     """
+    check_list(Path(config.data.val))
     utterances = read_manifest(config.data.val)
     shared = sorted({utterance.speaker_id for utterance in utterances} & set(speakers))
     if shared:
@@ -158,6 +164,29 @@ def open_validator(config: TrainConfig, fbank: FbankConfig, speakers: Sequence[s
     )
 
 
+def same_lists(
+    config: TrainConfig, before: dict[str, str], material: Material, validator: Validator | None
+) -> dict[str, str]:
+    """The digests of the lists, after a look that those of the run that goes on are the same.
+
+    Raises:
+        TrainingError: other utterances; the batches, or the trials of best.pt, were other ones.
+    """
+    # Trials are drawn by id: the order of that list changes nothing.
+    lists = {"data.train": _digest(material.utterances)}
+    if validator is not None:
+        lists["data.val"] = _digest(sorted(validator.utterances, key=_id_of))
+    names = {"data.train": config.data.train, "data.val": config.data.val}
+    for name, value in lists.items():
+        if before.get(name, value) != value:  # checkpoints of old have none
+            raise TrainingError(
+                f"{name}={names[name]}: its utterances, their order, speakers or lengths are not "
+                "those that the run began with; go on with the list as it was, or start anew in "
+                "another train.out_dir"
+            )
+    return before | lists
+
+
 def samples_of(fbank: FbankConfig, n_frames: int) -> int:
     """Samples that give so many frames."""
     return fbank.frame_length + (n_frames - 1) * fbank.frame_shift
@@ -169,6 +198,18 @@ def n_workers(workers: int) -> int:
         return workers
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, (os.cpu_count() or 1) // here - 1)
+
+
+def _digest(utterances: Sequence[Utterance]) -> str:
+    """SHA-256 of what batches and trials follow from; the same wherever the recordings lie."""
+    found = hashlib.sha256()
+    for one in utterances:
+        found.update(f"{one.utterance_id}\t{one.speaker_id}\t{one.seconds!r}\n".encode())
+    return found.hexdigest()
+
+
+def _id_of(utterance: Utterance) -> str:
+    return utterance.utterance_id
 
 
 def _sampler(config: TrainConfig, labels: Sequence[int]) -> Sampler:

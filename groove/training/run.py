@@ -15,11 +15,11 @@ from groove.encoder import Encoder
 from groove.errors import SettingsError, TrainingError
 from groove.manifest import write_lines
 from groove.training import ddp, precision
-from groove.training.checkpoint import Checkpoint, rng_states, save, set_rng_states
+from groove.training.checkpoint import Checkpoint, load, rng_states, save, set_rng_states
 from groove.training.config import TrainConfig
 from groove.training.distill import Teacher
 from groove.training.loader import close
-from groove.training.material import Material, open_material, open_validator
+from groove.training.material import Material, open_material, open_validator, same_lists
 from groove.training.meter import Meter, training_flops
 from groove.training.objective import PARTS, Objective, Weights
 from groove.training.optimizers import make_optimizer
@@ -28,6 +28,7 @@ from groove.training.runlog import RunLog
 from groove.training.student import (
     Student,
     effective,
+    lost_centres,
     make_head,
     n_weights,
     open_student,
@@ -50,6 +51,12 @@ class Progress:
     best_eer: float = math.inf
     n_summed: int = 0
     sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SHOWN, 0.0))
+    lists: dict[str, str] = field(default_factory=dict)  # setting -> digest of its utterances
+
+    @property
+    def n_begun(self) -> int:
+        """Epochs that were begun: one that train.max_steps ended in the middle counts."""
+        return self.epoch + (self.batch > 0)
 
 
 @dataclass
@@ -137,7 +144,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
         student.fbank,
         place,
         keep_clean=teacher is not None and not from_utterances and config.distill.sees == "clean",
-        say=log.say,
+        say=lambda text: log.event(progress.step, text),
         progress=log.counting("packed"),
     )
     stack.callback(close, material.dataset)
@@ -149,7 +156,10 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     validator = None
     if config.validate.every:
         validator = open_validator(config, student.fbank, material.speakers)
+    progress.lists = same_lists(config, progress.lists, material, validator)
     objective = _objective(config, student, material, teacher).to(place.device)
+    if objective.head is not None and (lost := lost_centres(config, student, material.speakers)):
+        log.event(progress.step, lost)
     objective.train()  # an imported network comes in evaluation mode
     scaler_name = precision.choose(run.precision, place.device)
     opened = Run(
@@ -184,7 +194,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
         _restore(opened, saved)
         before = from_mapping(TrainConfig, saved.config)
         if jump := schedule_jump(before, config, material.sampler.n_batches, progress.step):
-            log.say(jump)
+            log.event(progress.step, jump)
     if run.compile:
         objective.backbone.compile()
     opened.model = ddp.wrapped(objective, place, sync_bn=run.sync_bn)
@@ -254,6 +264,12 @@ def _restore(run: Run, saved: Checkpoint) -> None:
     except (RuntimeError, ValueError, KeyError) as error:
         said = " ".join(str(error).split())[:200]
         raise TrainingError(f"{run.out / 'last.pt'}: does not fit this run ({said})") from None
+    # The average may have become the best after last.pt was written.
+    best = run.out / "best.pt"
+    if best.is_file():
+        run.progress.best_eer = min(
+            run.progress.best_eer, load(best).progress.get("best_eer", math.inf)
+        )
     if saved.scaler:  # empty where the run had none, on a CPU or in bf16
         run.scaler.load_state_dict(saved.scaler)
     set_rng_states(saved.rng)

@@ -3,11 +3,13 @@
 ``log.jsonl`` holds one object a line. ``"kind"`` is "run" (once a start: what is trained on what),
 "step" (means since the step line before), "epoch" (validation) or "event" (text). When a run goes
 on from a checkpoint, lines of steps after it are cut off first: they are about to be written again.
+A number that is not finite (the mean gradient over a step that fp16 skipped) is null.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -63,9 +65,11 @@ class RunLog:
         """
         if not self._is_first:
             return
+        values = {name: None if _is_endless(value) else value for name, value in values.items()}
+        text = json.dumps({"kind": kind, "step": step, **values}, allow_nan=False)
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+                file.write(f"{text}\n")
         except OSError as error:
             raise TrainingError(
                 f"{self._path}: the log cannot be written ({error.strerror or error}); go on from "
@@ -76,6 +80,15 @@ class RunLog:
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     self._writer.add_scalar(f"{kind}/{name}", value, step)
             self._writer.flush()
+
+    def event(self, step: int, text: str) -> None:
+        """What happened beside the plan: a line of the log, and one that stays on the screen.
+
+        Raises:
+            TrainingError: it cannot be written.
+        """
+        self.write("event", step, text=text)
+        self.say(text)
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -136,6 +149,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return lines
+
+
+def _is_endless(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _short(value: Any) -> str:

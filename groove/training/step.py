@@ -24,6 +24,7 @@ from groove.training.objective import PARTS
 from groove.training.run import SHOWN, Run
 
 BAD_BATCH = "bad_batch.pt"
+LEAST_SCALE = 1.0  # of fp16's loss: below it no overflow is left that scaling down could cure
 
 
 @dataclass(frozen=True)
@@ -81,16 +82,16 @@ def settle(run: Run, taken: Taken | None) -> None:
         return
     numbers = torch.cat([taken.parts, taken.grad_norm.reshape(1)])
     values = dict(zip(SHOWN, ddp.mean(numbers, run.place).tolist(), strict=True))
-    # fp16's scaler meets infinite gradients by plan: it skips the step and scales down.
-    watched = ["loss"] if run.scaler.is_enabled() else ["loss", "grad_norm"]
-    bad = [name for name in watched if not math.isfinite(values[name])]
-    if bad:
-        path = run.out / BAD_BATCH
-        if run.place.is_first:
-            _save_batch(run, taken, path)
+    bad = [name for name in ("loss", "grad_norm") if not math.isfinite(values[name])]
+    # fp16's scaler meets infinite gradients by plan: it skips the step and scales down. Where that
+    # does not help, steps would be skipped for ever.
+    skipped = bad == ["grad_norm"] and run.scaler.is_enabled()
+    if bad and not (skipped and run.scaler.get_scale() >= LEAST_SCALE):
+        how = f" though fp16's loss scale fell below {LEAST_SCALE:g}" if skipped else ""
         raise TrainingError(
-            f"step {taken.step:,}: {bad[0]} is {values[bad[0]]}; the batch is saved in {path}, "
-            f"{run.out / 'last.pt'} is as it was before: lower train.lr, or look at the batch"
+            f"step {taken.step:,}: {bad[0]} is {values[bad[0]]}{how}; {_save_bad(run, taken)}, "
+            f"{run.out / 'last.pt'} is as it was before: lower train.lr, "
+            f"{'set train.precision=fp32, ' if skipped else ''}or look at the batch"
         )
     for name, value in values.items():
         run.progress.sums[name] += value
@@ -136,6 +137,23 @@ def _target(run: Run, batch: Batch) -> Tensor | None:
     assert heard is not None  # the loader was asked for it
     with precision.autocast(run.precision, run.place.device):
         return run.listener(heard)
+
+
+def _save_bad(run: Run, taken: Taken) -> str:
+    """Save the batch of each process whose loss is not finite, or of all; where, in words."""
+    place, said = run.place, ""
+    made_it = not bool(taken.parts.isfinite().all())
+    anyone = any(ddp.gathered(made_it, place))
+    if made_it or not anyone:
+        path = run.out / BAD_BATCH
+        if not place.is_first:
+            path = path.with_stem(f"{path.stem}.rank{place.rank}")
+        try:
+            _save_batch(run, taken, path)
+            said = f"the batch is saved in {path}"
+        except OSError as error:
+            said = f"the batch cannot be saved in {path} ({error.strerror or error})"
+    return ", ".join(filter(None, ddp.gathered(said, place)))
 
 
 def _save_batch(run: Run, taken: Taken, path: Path) -> None:

@@ -145,6 +145,18 @@ def make_head(config: TrainConfig, student: Student, speakers: list[str]) -> Aam
     return made
 
 
+def lost_centres(config: TrainConfig, student: Student, speakers: list[str]) -> str:
+    """One line where known speakers get new centres, having another number; empty where none do."""
+    known = [student.rows[speaker] for speaker in speakers if speaker in student.rows]
+    if not known or len(known[0]) == config.head.sub_centers:
+        return ""
+    return (
+        f"{len(known):,} speakers that {config.train.init} knows begin with new centres in the "
+        f"classifier: it has {len(known[0])} of each, head.sub_centers is "
+        f"{config.head.sub_centers}; give head.sub_centers={len(known[0])} to keep them"
+    )
+
+
 def _initialised(path: str, kind: str) -> Student:
     """A network from a checkpoint of ours, or from a public one of ``kind``."""
     if is_checkpoint(path):

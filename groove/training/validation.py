@@ -72,6 +72,7 @@ class Validator:
         seed: int,
         threads: int = 4,
     ) -> None:
+        self.utterances = utterances
         trials = draw_trials(utterances, n_target, n_nontarget, seed)
         n_true = sum(trial.is_target for trial in trials)
         if n_true in (0, len(trials)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,56 @@ def test_finetune_and_distill_say_what_they_promise() -> None:
     assert tuned.head.margin_rad == tuned.schedule.margin_initial_rad == 0.5
     assert tuned.data.speeds == (1.0,) and tuned.train.crop_frames == 600
     assert tuned.train.init and distilled.distill.teacher == "campplus-zh-en"
+
+
+def training_commands(text: str) -> list[tuple[str, list[str]]]:
+    """Configuration and overrides of every command that starts a training in a text."""
+    found = []
+    for line in text.replace("\\\n", " ").splitlines():
+        starts = line.split()[:1] in (["python"], ["torchrun"])
+        words = shlex.split(line, comments=True) if starts else []
+        script = next((word for word in words if word in ("train.py", "finetune.py")), None)
+        if script is None:
+            continue
+        rest, name = words[words.index(script) + 1 :], Path(script).stem
+        if rest[:1] == ["--config-name"]:
+            name, rest = rest[1], rest[2:]
+        found.append((name, rest))
+    return found
+
+
+def test_every_command_on_top_of_the_configurations_can_be_composed() -> None:
+    found = []
+    for path in sorted((ROOT / "configs").glob("*.yaml")):
+        lines = path.read_text("utf-8").splitlines()
+        comments = itertools.takewhile(lambda line: line.startswith("#"), lines)
+        found += training_commands("\n".join(line.removeprefix("#") for line in comments))
+    assert {name for name, _ in found} == {"train", "finetune", "distill"} and len(found) >= 9
+    assert any("data.unlabelled=voices.jsonl" in overrides for _, overrides in found)
+    for name, overrides in found:
+        compose(name, overrides)
+
+
+def test_the_recipe_has_commands_for_each_step_and_they_can_be_composed() -> None:
+    text = (ROOT / "docs" / "recipes" / "cnceleb.md").read_text("utf-8")
+    train, evaluate = text.split("\n## 3. ")[1].split("\n## 4. ")
+    found = training_commands(train)
+    assert {name for name, _ in found} == {"train", "finetune"}
+    configs = [compose(name, overrides) for name, overrides in found]
+    assert any(x.augment.noise_folders and x.augment.rir_folders for x in configs)
+    assert "\ngroove evaluate --model outputs_finetune/best.pt --cnceleb " in evaluate
+
+
+def test_the_manual_says_which_augmentation_is_on_by_default() -> None:
+    config = TrainConfig()
+    assert config.augment.reverb_probability == 0.3 and config.data.speeds == (1.0, 0.9, 1.1)
+    assert config.augment.noise_probability == config.augment.codec_probability == 0
+    for name, words in (
+        ("README.md", ("three crops in ten", "speeds 0.9 and 1.1", "Noise and codecs are off")),
+        ("README_ch.md", ("十分之三的片段", "0.9 与 1.1 倍速", "噪声与编解码默认关闭")),
+    ):
+        text = (ROOT / name).read_text("utf-8")
+        assert all(word in text for word in words), name
 
 
 def test_overrides_reach_lists_and_keys_that_the_file_does_not_mention(tmp_path: Path) -> None:

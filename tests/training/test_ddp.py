@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import faulthandler
+import io
 import multiprocessing
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from groove.errors import SettingsError  # noqa: E402
+from groove.errors import SettingsError, TrainingError  # noqa: E402
 from groove.fbank import FbankConfig  # noqa: E402
-from groove.training import ddp  # noqa: E402
+from groove.manifest import Utterance  # noqa: E402
+from groove.training import ddp, precision  # noqa: E402
+from groove.training.batch import Batch  # noqa: E402
 from groove.training.checkpoint import load  # noqa: E402
 from groove.training.heads import AamSoftmax  # noqa: E402
-from groove.training.loop import train  # noqa: E402
+from groove.training.loop import tell_corrupt, train  # noqa: E402
 from groove.training.networks import Network, build_encoder  # noqa: E402
-from groove.training.objective import Objective, Weights  # noqa: E402
+from groove.training.objective import PARTS, Objective, Weights  # noqa: E402
+from groove.training.run import Progress, Run  # noqa: E402
+from groove.training.runlog import LOG, RunLog, read_log  # noqa: E402
+from groove.training.sampler import Draw  # noqa: E402
+from groove.training.step import Taken, settle  # noqa: E402
 from tests.training.tiny import config, curve, write_corpus  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -129,10 +137,64 @@ def test_a_run_on_two_processes_is_that_of_one_in_two_parts(corpus: Path, tmp_pa
     assert load(tmp_path / "two" / "last.pt").progress["step"] == 8
 
 
+def log_corrupt(folder: Path) -> None:
+    """Both processes met one utterance, the second another; then what is known is told again."""
+    with ddp.joined("cpu") as place:
+        log = RunLog(folder, is_first=place.is_first, stream=io.StringIO())
+        known: dict[str, str] = {}
+        material = SimpleNamespace(dataset=SimpleNamespace(corrupt=known))
+        run = SimpleNamespace(log=log, material=material, progress=Progress(step=7), place=place)
+        met = [("a", "cut"), ("b", "empty")][: place.rank + 1]
+        tell_corrupt(cast(Run, run), met)
+        assert known == {"a": "cut", "b": "empty"} and met == []
+
+
+def test_a_corrupt_utterance_that_any_process_met_is_in_the_log_once(tmp_path: Path) -> None:
+    spawn(log_corrupt, tmp_path)
+    texts = [(x["kind"], x["step"], x["text"]) for x in read_log(tmp_path / LOG)]
+    assert texts == [("event", 7, "a: left out: cut"), ("event", 7, "b: left out: empty")]
+
+
+def save_bad_batch(folder: Path) -> None:
+    """The second process has a loss that is not finite."""
+    with ddp.joined("cpu") as place:
+        draws = (Draw(place.rank, 0, 5),)
+        batch = Batch(torch.zeros(1, 9), None, None, torch.tensor([place.rank]), draws)
+        parts = torch.full((len(PARTS),), torch.nan if place.rank else 1.0)
+        names = [Utterance(name, name, Path(name), 1.0) for name in ("healthy", "poisoned")]
+        run = SimpleNamespace(
+            place=place,
+            out=folder,
+            scaler=precision.grad_scaler("fp32", place.device),
+            progress=Progress(),
+            material=SimpleNamespace(utterances=names),
+        )
+        with pytest.raises(TrainingError, match=r"saved in [^ ]*bad_batch\.rank1\.pt, .*last.pt"):
+            settle(cast(Run, run), Taken(3, parts, torch.tensor(torch.nan), batch))
+
+
+def test_the_batch_of_the_process_whose_loss_is_not_finite_is_saved(tmp_path: Path) -> None:
+    spawn(save_bad_batch, tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert path.name == "bad_batch.rank1.pt"
+    assert torch.load(path, weights_only=True)["utterance_ids"] == ["poisoned"]
+
+
 def test_sync_bn_is_for_gpus() -> None:
     place = ddp.Place(0, 2, torch.device("cpu"))
     with pytest.raises(SettingsError, match="GPUs only"):
         ddp.wrapped(torch.nn.BatchNorm1d(3), place, sync_bn=True)
+
+
+def test_a_process_that_waits_in_vain_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def time_out() -> None:
+        raise RuntimeError("[enforce fail] Timed out waiting 7200000ms for recv\nat gloo/x.cc:84")
+
+    monkeypatch.setattr(ddp.dist, "barrier", time_out)
+    said = r"process 1 of 2 .* \(\[enforce fail\] Timed out .* recv\); .* 2 hours.* resume=true"
+    with pytest.raises(TrainingError, match=said):
+        ddp.wait(ddp.Place(1, 2, torch.device("cpu")))
+    ddp.wait(ddp.Place(0, 1, torch.device("cpu")))
 
 
 def test_alone_everything_is_its_own_answer() -> None:

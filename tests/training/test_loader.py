@@ -283,7 +283,9 @@ def test_stored_features_are_cut_and_their_mean_is_taken_off(made, tmp_path):
     assert len({float(kept[Draw(0, 0, seed)].frames[0, 0]) for seed in range(60)}) > 15
     repeated = kept[Draw(2, 0, 1)].frames[:, 0]
     np.testing.assert_array_equal(repeated[:5], repeated[3:])
-    with pytest.raises(SettingsError, match="another speed"):
+    with pytest.raises(
+        SettingsError, match=r"another speed; set data.speeds=\[1.0\], or data.source=files"
+    ):
         dataset[Draw(0, 1, 0)]
     again = loader(dataset, sampler, epoch=0, workers=1)
     assert torch.equal(next(again).frames, batch.frames)

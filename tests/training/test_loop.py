@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,14 +19,23 @@ import soundfile
 
 torch = pytest.importorskip("torch")
 
-from groove.errors import GrooveError, SettingsError, TrainingError, UnreadableAudio  # noqa: E402
+from groove.errors import (  # noqa: E402
+    CorpusError,
+    GrooveError,
+    SettingsError,
+    TrainingError,
+    UnreadableAudio,
+)
 from groove.manifest import read_manifest, write_manifest  # noqa: E402
 from groove.training import loop  # noqa: E402
 from groove.training.checkpoint import load, load_encoder, save  # noqa: E402
 from groove.training.config import TrainConfig  # noqa: E402
 from groove.training.loop import train  # noqa: E402
+from groove.training.networks import Network  # noqa: E402
 from groove.training.run import Run  # noqa: E402
 from groove.training.runlog import read_log  # noqa: E402
+from groove.training.student import Student, lost_centres, make_head  # noqa: E402
+from groove.training.typed import from_mapping  # noqa: E402
 from tests.training.tiny import config, curve, write_corpus  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -167,6 +178,28 @@ def test_a_run_is_not_overwritten_nor_continued_as_another(whole: Path, corpus: 
         train(config(corpus, whole.parent / "none", resume=True))
 
 
+def test_a_run_goes_on_with_the_lists_it_began_with_only(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    """The same speakers are not enough: one utterance less is another epoch, or another EER."""
+    out, lists = tmp_path / "out", {"train": tmp_path / "t.jsonl", "val": tmp_path / "v.jsonl"}
+    shutil.copytree(whole, out)
+    saved = load(out / "last.pt")
+    data = {name: str(path) for name, path in lists.items()}
+    new = replace(saved, config=saved.config | {"data": saved.config["data"] | data})
+    old = replace(new, progress={k: v for k, v in new.progress.items() if k != "lists"})
+    for changed, path in lists.items():
+        for name, other in lists.items():
+            utterances = read_manifest(corpus / f"{name}.jsonl")
+            moved = [replace(u, path=tmp_path / u.utterance_id) for u in utterances]
+            write_manifest(moved[1:] if name == changed else moved, other)
+        save(new, out / "last.pt")
+        with pytest.raises(TrainingError, match=f"data.{changed}={path}: its utterances, their "):
+            train(config(corpus, out, resume=True, train={"average": 2}, data=data))
+        save(old, out / "last.pt")  # of an older Groove
+        train(config(corpus, out, resume=True, train={"average": 0}, data=data))
+
+
 def test_a_finished_run_that_is_continued_with_more_epochs_trains_those_and_says_what_jumps(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +217,21 @@ def test_a_finished_run_that_is_continued_with_more_epochs_trains_those_and_says
     )
     steps = [line for line in curve(out) if line["kind"] == "step"]
     assert steps[4]["lr"] == pytest.approx((2e-3 * 1e-5) ** 0.5)
+
+
+def test_epochs_after_an_average_do_not_replace_a_better_best(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    """The average becomes best.pt after last.pt was written, which then knows a worse best EER."""
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    for name, best_eer in (("last.pt", 1.0), ("best.pt", 0.0)):
+        saved = load(out / name)
+        save(replace(saved, progress=saved.progress | {"best_eer": best_eer}), out / name)
+    before = (out / "best.pt").read_bytes()
+    train(config(corpus, out, resume=True, train={"average": 2, "epochs": 3}))
+    assert (out / "best.pt").read_bytes() == before
+    assert load(out / "last.pt").progress["best_eer"] == 0.0
 
 
 def test_of_the_epochs_only_those_to_be_averaged_are_kept(corpus: Path, tmp_path: Path) -> None:
@@ -241,10 +289,22 @@ def test_one_speaker_only_and_shared_speakers_are_refused(corpus: Path, tmp_path
         train(config(corpus, tmp_path / "out", data=lists, train={"p": 4}))
 
 
+@pytest.mark.parametrize("name", ["train.jsonl", "val.jsonl"])
+def test_the_lists_of_a_preparation_that_was_killed_are_refused(tmp_path: Path, name: str) -> None:
+    corpus, other = write_corpus(tmp_path / "corpus"), tmp_path / "other"
+    other.mkdir()
+    (other / "probed.jsonl").touch()
+    (other / name).write_bytes((corpus / name).read_bytes())
+    with pytest.raises(CorpusError, match=r"no prepared\.json, so it was not prepared to the end"):
+        train(config(corpus, tmp_path / "out", data={Path(name).stem: str(other / name)}))
+
+
 def test_a_corrupt_utterance_is_left_out_and_many_stop_the_run(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus")
     (corpus / "train" / "s003" / "2.wav").write_bytes(b"no sound")
     train(config(corpus, tmp_path / "out", train={"epochs": 1}))
+    (event,) = [x for x in read_log(tmp_path / "out" / "log.jsonl") if x["kind"] == "event"]
+    assert event["text"].startswith("s003-2: left out: ") and 1 <= event["step"] <= 4
     for speaker in range(4):
         (corpus / "train" / f"s{speaker:03d}" / "1.wav").write_bytes(b"no sound")
     with pytest.raises(UnreadableAudio, match="utterances are corrupt, more than 1 %"):
@@ -278,6 +338,28 @@ def test_half_precision_runs_and_keeps_the_scaler(corpus: Path, tmp_path: Path) 
         assert bool(load(out / "last.pt").scaler) == (precision == "fp16")
 
 
+def test_gradients_that_no_loss_scale_makes_finite_stop_the_run(
+    corpus: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """Each skipped step halves the scale: from 4 it is below 1 after three."""
+    take, out = loop.take_step, tmp_path / "out"
+
+    def take_poisoned(run: Run, *rest: Any) -> Any:
+        if run.progress.step == 0:
+            run.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+            weight = run.objective.backbone.get_parameter("linear.weight")
+            weight.register_hook(lambda gradient: gradient * torch.inf)
+        return take(run, *rest)
+
+    monkeypatch.setattr(loop, "take_step", take_poisoned)
+    with pytest.raises(TrainingError, match="step 3: grad_norm is inf though fp16's .* below 1;"):
+        fp16 = {"epochs": 1, "precision": "fp16", "save_every": 0}
+        train(config(corpus, out, train=fp16, validate={"every": 0}))
+    assert (out / "bad_batch.pt").is_file()
+    text = (out / "log.jsonl").read_text("utf-8")
+    assert text.count('"grad_norm": null') == 2 and "NaN" not in text and "Infinity" not in text
+
+
 def test_training_starts_from_a_checkpoint_and_known_speakers_keep_their_centres(
     whole: Path, corpus: Path, tmp_path: Path
 ) -> None:
@@ -299,6 +381,7 @@ def test_training_starts_from_a_checkpoint_and_known_speakers_keep_their_centres
     assert centres.shape == (4, 16)
     weights = [name for name, value in before.model.items() if name.endswith("conv.weight")]
     assert all(torch.allclose(after.model[n], before.model[n], atol=1e-6) for n in weights)
+    assert not [line for line in read_log(out / "log.jsonl") if line["kind"] == "event"]
     # and goes on, though its settings ask for another size than the checkpoint's
     more = {"train": start | {"epochs": 2}, "data": lists, "schedule": {"final_lr": 1e-12}}
     train(config(corpus, out, resume=True, **more))
@@ -306,6 +389,39 @@ def test_training_starts_from_a_checkpoint_and_known_speakers_keep_their_centres
     assert gone_on.progress["epoch"] == 2 and gone_on.network == before.network
     with pytest.raises(TrainingError, match="was trained with train.k=2, now it is 4"):
         train(config(corpus, out, resume=True, **more | {"train": start | {"k": 4}}))
+
+
+def test_centres_of_another_number_are_new_and_the_run_says_so() -> None:
+    student = Student(cast(Any, None), cast(Any, None), Network("ecapa", 16, 16))
+    rows = {name: torch.randn(3, 16) for name in ("a", "b", "elsewhere")}
+    student, speakers = replace(student, rows=rows), ["a", "b", "new"]
+    for sub_centers, said in (
+        (3, ""),
+        (1, "2 speakers that x.pt knows begin with new .* 3 of each, .* is 1; .*sub_centers=3"),
+    ):
+        settings = {"train": {"init": "x.pt"}, "head": {"sub_centers": sub_centers}}
+        settings["data"] = {"speeds": [1.0]}
+        chosen = from_mapping(TrainConfig, settings)
+        head = make_head(chosen, student, speakers)
+        kept = torch.equal(head.weight[:sub_centers], rows["a"][:sub_centers])
+        assert kept == (sub_centers == 3)
+        assert re.fullmatch(said, lost_centres(chosen, student, speakers).rpartition(" to")[0])
+
+
+def test_a_run_that_ended_in_the_middle_of_an_epoch_goes_on_there(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    """Of two epochs of four steps; the rates stretch, the batches are those of one run."""
+    out = tmp_path / "out"
+    train(config(corpus, out, train={"max_steps": 3, "average": 2}))
+    saved = load(out / "last.pt").progress
+    assert (saved["epoch"], saved["batch"], saved["step"]) == (0, 3, 3)
+    assert sorted(x.name for x in out.glob("epoch-*")) == ["epoch-0001.pt"]
+    train(config(corpus, out, resume=True, train={"average": 2, "max_steps": 0}))
+    ours, theirs = (load(folder / "last.pt").progress for folder in (out, whole))
+    assert (ours["epoch"], ours["batch"], ours["step"]) == (2, 0, 8)
+    assert (theirs["epoch"], theirs["batch"], theirs["step"]) == (2, 0, 8)
+    assert [line["epoch"] for line in curve(out) if line["kind"] == "epoch"] == [1, 1, 2]
 
 
 def test_the_shuffled_sampler_and_sub_centers_and_speeds_train_too(

@@ -41,6 +41,14 @@ def test_a_number_in_the_log_is_the_number_itself(tmp_path: Path) -> None:
     assert read_log(tmp_path / LOG)[0]["loss"] == value
 
 
+def test_a_number_that_is_not_finite_is_null_in_the_log(tmp_path: Path) -> None:
+    """Python would write Infinity and NaN, which are no JSON."""
+    log = RunLog(tmp_path, stream=io.StringIO())
+    log.write("step", 1, loss=1.5, grad_norm=float("inf"), aam=float("nan"))
+    line = (tmp_path / LOG).read_text("utf-8")
+    assert line == '{"kind": "step", "step": 1, "loss": 1.5, "grad_norm": null, "aam": null}\n'
+
+
 def test_the_progress_line_overwrites_itself_on_a_terminal_only(tmp_path: Path) -> None:
     for stream, start in ((Terminal(), "\r\033[K"), (io.StringIO(), "")):
         log = RunLog(tmp_path, stream=stream)
