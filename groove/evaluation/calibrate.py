@@ -52,7 +52,14 @@ def measure_calibration(
             progress("embedding", done, len(paths))
 
     known = cache or EmbeddingCache()
-    found = embed_files(paths, embedder, known, workers=workers, progress=advance)
+    found = embed_files(
+        paths,
+        embedder,
+        known,
+        workers=workers,
+        progress=advance,
+        joined=trial_set.joined,
+    )
     return fit_on(trial_set, found, BackEnd(), embedder.encoder.card.embedding_size, name)
 
 

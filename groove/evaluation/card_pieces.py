@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from groove.audio import SAMPLE_RATE, read_audio
+from groove.audio import SAMPLE_RATE
 from groove.embedder import Embedder
 from groove.errors import ScoringError
 from groove.evaluation.cache import Embedded, EmbeddingCache, content_of, embed_sources, examined
 from groove.evaluation.card_measures import CONDITIONS, FULL, JOINED_S, SEED, EmbeddedSet
+from groove.joined import files_of_utterance, read_joined
 from groove.manifest import Utterance
 
 GAP_S = 0.12  # between utterances that are joined
@@ -39,7 +40,7 @@ class Piece:
 
     def read(self) -> tuple[NDArray[np.float32], int]:
         """The waveform and its rate."""
-        parts = [read_audio(u.path) for u in self.utterances]
+        parts = [read_joined(files_of_utterance(u))[0] for u in self.utterances]
         if self.condition not in (FULL, *map(_name, JOINED_S)):
             parts = [_crop(parts[0], float(self.condition), self.seed)]
         gap = np.zeros(round(GAP_S * SAMPLE_RATE), np.float32)
@@ -70,7 +71,7 @@ def embed_pieces(
     chosen = limited(utterances)
     hashes: dict[str, str] = {}
     for utterance in chosen:
-        content = content_of(utterance.path)
+        content = content_of(*files_of_utterance(utterance))
         if isinstance(content, str):
             hashes[utterance.utterance_id] = content
     readable = [u for u in chosen if u.utterance_id in hashes]

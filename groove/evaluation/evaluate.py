@@ -39,6 +39,7 @@ from groove.evaluation.measures import Cell, Conditions, TrialScores, cells, mea
 from groove.evaluation.refusals import refuse_missing, refuse_shared, unchecked
 from groove.evaluation.scores import BackEnd, Cohort
 from groove.evaluation.trial_sets import TrialSet
+from groove.joined import files_of_utterance, joined_files
 from groove.manifest import Utterance
 from groove.scoring import Calibration
 
@@ -141,7 +142,9 @@ def _embed(
 ) -> dict[Path, Embedded]:
     sets = [*trial_sets, *([settings.calibration_set] if settings.calibration_set else [])]
     paths = dict.fromkeys(path for one in sets for path in files_of(one))
-    paths |= dict.fromkeys(utterance.path for utterance in settings.cohort)
+    of_cohort = [files_of_utterance(utterance) for utterance in settings.cohort]
+    paths |= dict.fromkeys(files[0] for files in of_cohort)
+    joined = joined_files([*(files for one in sets for files in one.joined.values()), *of_cohort])
     done = 0
 
     def advance(n: int) -> None:
@@ -156,13 +159,14 @@ def _embed(
         workers=settings.workers,
         progress=advance,
         embed_one=system.embed_one,
+        joined=joined,
     )
 
 
 def _back_end(found: Mapping[Path, Embedded], settings: Settings) -> BackEnd:
     if not settings.cohort:
         return BackEnd(crop_scores=settings.crop_scores)
-    rows = [(found[u.path], u.speaker_id) for u in settings.cohort]
+    rows = [(found[files_of_utterance(u)[0]], u.speaker_id) for u in settings.cohort]
     usable = [(row.embedding, who) for row, who in rows if row.embedding is not None]
     if not usable:
         raise ScoringError("no recording of the cohort gave an embedding")

@@ -13,6 +13,7 @@ from pathlib import Path
 from groove.errors import ManifestError
 from groove.evaluation.embedded import files_of
 from groove.evaluation.trial_sets import TrialSet
+from groove.joined import files_of_utterance
 from groove.manifest import Utterance
 
 SHOWN = 3  # names in a message
@@ -48,9 +49,11 @@ def refuse_shared(
     others: list[tuple[str, set[str], set[Path]]] = []
     if cohort:
         speakers = {u.speaker_id for u in cohort}
-        others.append(("cohort", speakers, {u.path.resolve() for u in cohort}))
+        others.append(
+            ("cohort", speakers, {path.resolve() for u in cohort for path in files_of_utterance(u)})
+        )
     if calibration_set:
-        files = {path.resolve() for path in files_of(calibration_set)}
+        files = _recordings(calibration_set)
         for _, of_cohort, cohort_files in others:
             both = sorted(of_cohort & calibration_set.named_speakers) or sorted(
                 str(path) for path in cohort_files & files
@@ -69,12 +72,18 @@ def refuse_shared(
                     f"{what}: speaker {min(shared)} is in the trials of {trial_set.name} as well "
                     f"({len(shared)} such); it must hold other speakers"
                 )
-            same = files & {path.resolve() for path in files_of(trial_set)}
+            same = files & _recordings(trial_set)
             if same:
                 raise ManifestError(
                     f"{what}: {min(same)} is a recording of the trials ({len(same)} such); it "
                     "must hold other speakers"
                 )
+
+
+def _recordings(trial_set: TrialSet) -> set[Path]:
+    """Every file of a trial set, the parts of joined utterances as well."""
+    joined = trial_set.joined
+    return {part.resolve() for path in files_of(trial_set) for part in joined.get(path, (path,))}
 
 
 def unchecked(trial_set: TrialSet, calibration_set: TrialSet | None) -> tuple[str, ...]:
