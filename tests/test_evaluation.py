@@ -131,7 +131,7 @@ def test_a_better_model_is_called_better_and_the_same_one_is_not(
     (pair,) = run(manifest, Deaf(name="deaf"), FakeEncoder()).pairs
     (c,) = [c for c in pair.comparisons if c.metric == "eer"]
     assert c.interval.difference == pytest.approx(c.interval.b - c.interval.a)
-    assert (c.better == "b") == (c.interval.high < 0)
+    assert c.better == "none" and c.reason.startswith("4 speakers with target trials; a verdict")
 
 
 def test_models_that_refuse_different_recordings_are_compared_on_the_common_trials(
@@ -555,7 +555,7 @@ def test_symmetric_cells_count_a_pair_of_conditions_once(rng: np.random.Generato
 
 
 def test_compare_needs_the_same_draws(rng: np.random.Generator) -> None:
-    a, b = scores_of(rng, 8, 4, 1.0), scores_of(rng, 8, 4, 3.0)
+    a, b = scores_of(rng, 12, 6, 1.0), scores_of(rng, 12, 6, 3.0)
     worse, better = measure(a, n_draws=60), measure(b, n_draws=60)
     (c,) = [c for c in compare(worse, better) if c.metric == "eer"]
     assert c.better == "b" and c.interval.high < 0
@@ -563,3 +563,33 @@ def test_compare_needs_the_same_draws(rng: np.random.Generator) -> None:
     assert c.better == "a"
     with pytest.raises(ScoringError, match="not drawn alike"):
         compare(worse, measure(b, n_draws=61))
+
+
+@pytest.mark.parametrize(
+    ("n_speakers", "n_each", "reason"),
+    [
+        (2, 16, "2 speakers with target trials; a verdict needs 10"),
+        (12, 2, "12 target and 264 non-target trials; a verdict needs 100 of each"),
+    ],
+)
+def test_nobody_is_better_on_too_few_speakers_or_trials(
+    rng: np.random.Generator, n_speakers: int, n_each: int, reason: str
+) -> None:
+    """With two speakers every draw holds both once, so the interval is a point off 0."""
+    a = scores_of(rng, n_speakers, n_each, 0.0)
+    b = TrialScores(a.scores + 3.0 * a.is_target, a.is_target, *trials_speakers(a))
+    found = compare(measure(a, n_draws=60), measure(b, n_draws=60))
+    assert found[0].interval.high < 0  # what was called better
+    assert {(c.better, c.reason) for c in found} == {("none", reason)}
+
+
+def test_a_report_on_few_speakers_says_that_its_intervals_are_too_narrow(
+    manifest: Path, tmp_path: Path
+) -> None:
+    report = run(manifest, FakeEncoder(), FakeEncoder(name="again"))
+    write_report(report, tmp_path, figures=False)
+    text = (tmp_path / "metrics.txt").read_text()
+    assert "! fake: too few speakers for the intervals: 4 with target trials" in text
+    assert "no verdict: 4 speakers with target trials; a verdict needs 10" in text
+    values = json.loads((tmp_path / "metrics.json").read_text())
+    assert values["comparisons"][0]["reason"].startswith("4 speakers with target trials")

@@ -43,6 +43,14 @@ def report_blocks(report: Report, pictures: Sequence[Picture], *, drawn: bool) -
     yield Heading(f"Evaluation on {systems[0].trials}", 1)
     for system in systems:
         yield Text(_summary(system))
+        n_speakers = system.measured.n_target_speakers
+        if n_speakers < MIN_CELL_SPEAKERS:
+            yield Text(
+                f"{system.title}: too few speakers for the intervals: {n_speakers} with target "
+                f"trials, where at least {MIN_CELL_SPEAKERS} are needed; take all intervals here "
+                "as too narrow.",
+                is_warning=True,
+            )
         if system.measured.metrics["eer"].value == 0:
             yield Text(
                 f"{system.title}: one threshold separates all trials, so EER and minDCF are 0 and "
@@ -181,7 +189,7 @@ def _comparison_blocks(pairs: Sequence[PairResult]) -> Iterator[Block]:
                     f"{pair.a}: {values[0]}",
                     f"{pair.b}: {values[1]}",
                     f"{change[0]} ({change[1]} to {change[2]})",
-                    names[c.better],
+                    names[c.better] + (f": {c.reason}" if c.reason else ""),
                 )
             )
     if rows:
@@ -196,7 +204,9 @@ def _comparison_blocks(pairs: Sequence[PairResult]) -> Iterator[Block]:
             )
     yield Text(
         "Both systems are weighed by the same draws of speakers, on the trials that both could "
-        "score. One is called better only if the 95 % interval of the difference excludes 0.",
+        "score. One is called better only if the 95 % interval of the difference excludes 0, on at "
+        f"least {MIN_CELL_TRIALS} trials of each kind and {MIN_CELL_SPEAKERS} speakers with target "
+        "trials.",
         is_note=True,
     )
 

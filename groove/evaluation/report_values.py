@@ -32,7 +32,7 @@ def to_json(report: Report) -> dict[str, Any]:
                 "value_a": c.interval.a,
                 "value_b": c.interval.b,
                 "better": {"a": pair.a, "b": pair.b, "none": None}[c.better],
-                "reason": None,
+                "reason": c.reason or None,
             }
             | {"a": pair.a, "b": pair.b}
             for pair in report.pairs
