@@ -207,7 +207,7 @@ def test_a_model_that_loses_a_class_of_trials_does_not_cost_the_report(
     write_report(report, tmp_path / "out", figures=False)
     for name in ("report.html", "report.md", "metrics.txt"):
         text = (tmp_path / "out" / name).read_text(encoding="utf-8")
-        assert "picky: not measured: 0 target" in text and "not available: EER" in text, name
+        assert "NOT measured: picky: 0 target" in text and "not available: EER" in text, name
     values = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert values["unmeasured"][0]["name"] == "picky"
     assert {c["metric"]: c["value_a"] for c in values["comparisons"]}["eer"] is None

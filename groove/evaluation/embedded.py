@@ -111,6 +111,8 @@ def first_failure(trial_set: TrialSet, found: Mapping[Path, Embedded]) -> str:
     for path in files_of(trial_set):
         if found[path].reason:
             return f"First recording without an embedding: {path}: {found[path].reason}"
+    if trial_set.missing:
+        return f"{len(trial_set.missing):,} files are missing, {trial_set.missing[0]} the first"
     return "No recording failed: the list holds one kind only"
 
 

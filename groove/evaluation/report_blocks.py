@@ -59,7 +59,7 @@ def report_blocks(report: Report, pictures: Sequence[Picture], *, drawn: bool) -
                 is_warning=True,
             )
     for lost in report.unmeasured:
-        yield Text(f"{lost.title}: not measured: {lost.reason}.", is_warning=True)
+        yield Text(f"NOT measured: {lost.title}: {lost.reason}.", is_warning=True)
     for note in dict.fromkeys(note for system in systems for note in system.notes):
         yield Text(f"Trials: {note}.", is_warning=note.startswith("NOT"))
     for note in dict.fromkeys(note for system in systems for note in system.unchecked):
