@@ -99,6 +99,6 @@ def test_a_calibration_is_fitted_on_scores_made_as_the_trials_are(
     wanted = fit_calibration(
         scores[target], scores[~target], n_speakers=N_SPEAKERS, measured_on="by hand"
     )
-    fitted = fit_on(trial_set, found, BackEnd(crop_scores=True), D, "by hand")[1]
+    fitted = fit_on(trial_set, found, BackEnd(crop_scores=True), D, "by hand").calibration
     assert fitted.w_score == pytest.approx(wanted.w_score, rel=1e-3)
     assert fitted.bias == pytest.approx(wanted.bias, rel=1e-3)

@@ -593,3 +593,50 @@ def test_a_report_on_few_speakers_says_that_its_intervals_are_too_narrow(
     assert "no verdict: 4 speakers with target trials; a verdict needs 10" in text
     values = json.loads((tmp_path / "metrics.json").read_text())
     assert values["comparisons"][0]["reason"].startswith("4 speakers with target trials")
+
+
+def test_what_is_lost_of_cohort_and_calibration_set_is_said(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    speakers = sorted({u.speaker_id for u in corpus})
+    own = [[u for u in corpus if u.speaker_id == who] for who in speakers]
+    silence = tmp_path / "silence.wav"
+    silence.write_bytes(wav_bytes(np.zeros(32_000, np.float32)))
+    cohort, calibration = own[2][:1], [*own[0], *own[3]]
+    cohort += [Utterance(f"x{i}", "other", u.path, 1.0) for i, u in enumerate(own[2][1:])]
+    gone = Utterance("gone", speakers[2], tmp_path / "gone.wav", 1.0)
+    quiet = Utterance("quiet", speakers[2], silence, 2.0)
+    lost = (
+        Utterance("lost", speakers[0], tmp_path / "lost.wav", 1.0),
+        Utterance("mute", speakers[0], silence.with_name("mute.wav"), 2.0),
+    )
+    lost[1].path.write_bytes(silence.read_bytes())
+    other = tmp_path / "other.wav"
+    other.write_bytes(own[1][1].path.read_bytes())
+    stranger = Utterance("stranger", "stranger", other, 1.0)
+    write_manifest([*own[1], stranger], tmp_path / "test.jsonl")
+    write_manifest([*calibration, *lost], tmp_path / "rest.jsonl")
+    given = {"cohort": (*cohort, gone, quiet), "as_norm": True, "top_n": 2}
+    given["calibration_set"] = from_manifest(tmp_path / "rest.jsonl")
+    report = run(tmp_path / "test.jsonl", **given)
+    losses = report.systems[0].losses
+    for what, missing, failed in (
+        ("cohort", gone.path, silence),
+        ("calibration set", lost[0].path, lost[1].path),
+    ):
+        assert losses[what].missing_files == (str(missing),)
+        assert [path for path, _ in losses[what].failed] == [str(failed)]
+    assert losses["cohort"].n_recordings == len(own[2]) + 1
+    write_report(report, tmp_path / "out", figures=False)
+    text = (tmp_path / "out" / "metrics.txt").read_text()
+    for what in losses:
+        assert f"! fake, {what}: 1 files are missing" in text
+        assert f"! fake, {what}: failure to acquire 1 of" in text
+    assert str(gone.path) in (tmp_path / "out" / "missing.txt").read_text()
+    assert str(lost[1].path) in (tmp_path / "out" / "failed.jsonl").read_text()
+    values = json.loads((tmp_path / "out" / "metrics.json").read_text())["systems"][0]
+    assert values["losses"]["cohort"]["n_failed"] == 1
+    with pytest.raises(ManifestError, match=r"rest.jsonl: 1 files are missing \(.*lost.wav"):
+        run(tmp_path / "test.jsonl", strict=True, **given)
+    with pytest.raises(ManifestError, match=r"cohort: 1 files are missing \(.*gone.wav"):
+        run(tmp_path / "test.jsonl", strict=True, **given | {"calibration_set": None})

@@ -14,6 +14,8 @@ from groove.evaluation.findings import Exclusions, SpeakerMap
 from groove.evaluation.scores import Side
 from groove.evaluation.trial_sets import TrialSet
 from groove.evaluation.trial_table import TrialTable
+from groove.joined import files_of_utterance
+from groove.manifest import Utterance
 from groove.scoring import unit_length
 
 Floats = NDArray[np.float64]
@@ -104,6 +106,15 @@ def exclusions(
         n_recordings=len(files),
         n_failed_trials=len(sides.kept) - len(sides.table) - sides.n_missing,
     )
+
+
+def cohort_exclusions(cohort: Sequence[Utterance], found: Mapping[Path, Embedded]) -> Exclusions:
+    """What was left out of a cohort, and why."""
+    files = dict.fromkeys(files_of_utterance(utterance) for utterance in cohort)
+    missing = [str(path) for parts in files for path in parts if not path.is_file()]
+    present = [parts[0] for parts in files if all(path.is_file() for path in parts)]
+    failed = tuple((str(path), found[path].reason) for path in present if found[path].reason)
+    return Exclusions(0, tuple(missing), 0, failed, len(present), 0)
 
 
 def first_failure(trial_set: TrialSet, found: Mapping[Path, Embedded]) -> str:

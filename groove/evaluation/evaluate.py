@@ -29,12 +29,13 @@ from groove.evaluation.calibrate import fit_on
 from groove.evaluation.comparing import compare_systems
 from groove.evaluation.embedded import (
     EmbeddedTrials,
+    cohort_exclusions,
     exclusions,
     files_of,
     first_failure,
     speaker_map,
 )
-from groove.evaluation.findings import Report, SystemResult, Unmeasured
+from groove.evaluation.findings import Exclusions, Report, SystemResult, Unmeasured
 from groove.evaluation.measures import Cell, Conditions, TrialScores, cells, measure, recalls
 from groove.evaluation.refusals import refuse_missing, refuse_shared, unchecked
 from groove.evaluation.scores import BackEnd, Cohort
@@ -101,14 +102,18 @@ def evaluate(
         progress: called with what is going on, how much is done, and of how much.
 
     Raises:
-        ManifestError: a file is missing and ``settings.strict``; a cohort or calibration speaker
+        ManifestError: a file is missing (of trials, cohort or calibration set) and
+            ``settings.strict``; a cohort or calibration speaker
             who is in the trials.
         ScoringError: no model could score trials of both classes, or a cohort or calibration set
             is too small.
     """
     settings, report = settings or Settings(), progress or _silent
     if settings.strict:
-        refuse_missing(trial_sets)
+        refuse_missing(
+            [*trial_sets, *([settings.calibration_set] if settings.calibration_set else [])],
+            settings.cohort,
+        )
     refuse_shared(trial_sets, settings.cohort, settings.calibration_set)
     results: list[list[SystemResult | Unmeasured]] = [[] for _ in trial_sets]
     own = cache or EmbeddingCache()
@@ -183,6 +188,7 @@ def _back_end(found: Mapping[Path, Embedded], settings: Settings) -> BackEnd:
 class _Llr:
     calibration: Calibration
     source: str
+    exclusions: Exclusions | None = None  # of the calibration set
 
 
 def _calibration(
@@ -201,9 +207,23 @@ def _calibration(
             card.calibration,
             f"the model's card (measured on {measured_on}; its speakers are not compared)",
         )
-    fit = fit_on(chosen, found, back_end, card.embedding_size, chosen.name)[1]
+    fitted = fit_on(chosen, found, back_end, card.embedding_size, chosen.name)
+    fit = fitted.calibration
     how = "score and speech" if fit.w_speech or fit.w_score_speech else "score alone"
-    return _Llr(fit, f"fitted on {chosen.name}: {how}, {fit.n_speakers:,} speakers")
+    source = f"fitted on {chosen.name}: {how}, {fit.n_speakers:,} speakers"
+    return _Llr(fit, source, fitted.exclusions)
+
+
+def _losses(
+    found: Mapping[Path, Embedded], llr: _Llr | None, settings: Settings
+) -> dict[str, Exclusions]:
+    """What was left out besides the trials' own recordings."""
+    losses = {}
+    if settings.cohort:
+        losses["cohort"] = cohort_exclusions(settings.cohort, found)
+    if llr and llr.exclusions:
+        losses["calibration set"] = llr.exclusions
+    return losses
 
 
 def _result(
@@ -261,6 +281,7 @@ def _result(
         condition=trial_set.condition,
         cells=_cells(trial_set, sides, trials, settings, progress),
         exclusions=exclusions(trial_set, found, sides),
+        losses=_losses(found, llr, settings),
         thresholds=_card_thresholds(system, back_end, sides),
         speaker_map=speaker_map(trial_set, sides),
         scores=whole,

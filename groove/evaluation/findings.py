@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Exclusions:
-    """What was left out of a system's trials, and why."""
+    """What was left out of a system's trials (or cohort, or calibration set), and why."""
 
     n_repeated: int
     missing_files: tuple[str, ...]
@@ -58,6 +58,7 @@ class SystemResult:
     condition: str
     cells: tuple[Cell, ...]
     exclusions: Exclusions
+    losses: dict[str, Exclusions]  # likewise, of "cohort" and "calibration set" where there are any
     thresholds: dict[str, float]  # of the card, by promised false-match rate
     speaker_map: SpeakerMap
     scores: Floats = field(repr=False)  # [N], NaN where a trial was left out

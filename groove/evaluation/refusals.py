@@ -12,27 +12,25 @@ from pathlib import Path
 
 from groove.errors import ManifestError
 from groove.evaluation.embedded import files_of
+from groove.evaluation.enrollments import some_of
 from groove.evaluation.trial_sets import TrialSet
 from groove.joined import files_of_utterance
 from groove.manifest import Utterance
 
-SHOWN = 3  # names in a message
 
-
-def refuse_missing(trial_sets: Sequence[TrialSet]) -> None:
-    """A missing file is an error, not a counted loss.
+def refuse_missing(trial_sets: Sequence[TrialSet], cohort: Sequence[Utterance] = ()) -> None:
+    """A missing file of a trial set or of the cohort is an error, not a counted loss.
 
     Raises:
         ManifestError: there is one.
     """
-    for trial_set in trial_sets:
-        if trial_set.missing:
-            some = ", ".join(trial_set.missing[:SHOWN])
-            more = len(trial_set.missing) - SHOWN
+    files = dict.fromkeys(path for one in cohort for path in files_of_utterance(one))
+    gone = tuple(str(path) for path in files if not path.is_file())
+    for name, missing in (*((one.name, one.missing) for one in trial_sets), ("cohort", gone)):
+        if missing:
             raise ManifestError(
-                f"{trial_set.name}: {len(trial_set.missing)} files are missing ({some}"
-                f"{f' and {more} more' if more > 0 else ''}); without --strict their trials are "
-                "left out and counted"
+                f"{name}: {len(missing)} files are missing ({some_of(missing)}); without --strict "
+                "they are left out and counted"
             )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from groove.bootstrap import Interval
 from groove.evaluation.document import Block, Heading, Picture, Table, Text
-from groove.evaluation.findings import PairResult, Report, SystemResult, Unmeasured
+from groove.evaluation.findings import Exclusions, PairResult, Report, SystemResult, Unmeasured
 from groove.evaluation.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS
 from groove.metrics import MIN_FALSE_MATCHES
 from groove.version import VERSION
@@ -121,26 +121,31 @@ def _exclusion_blocks(systems: Sequence[SystemResult | Unmeasured]) -> Iterator[
             is_warning=True,
         )
     for system in systems:
-        left_out = system.exclusions
-        if left_out.missing_files:
-            yield Text(
-                f"{system.title}: {len(left_out.missing_files):,} files are missing, so "
-                f"{left_out.n_missing_trials:,} trials were left out: "
-                f"{_listed(list(left_out.missing_files))} (all in missing.txt).",
-                is_warning=True,
-            )
-        share = len(left_out.failed) / max(left_out.n_recordings, 1)
-        text = (
-            f"{system.title}: failure to acquire {len(left_out.failed):,} of "
-            f"{left_out.n_recordings:,} recordings ({100 * share:.2f} %)"
+        yield from _losses(system.title, system.exclusions)
+        if isinstance(system, SystemResult):
+            for what, left_out in system.losses.items():
+                yield from _losses(f"{system.title}, {what}", left_out, with_trials=False)
+
+
+def _losses(title: str, left_out: Exclusions, *, with_trials: bool = True) -> Iterator[Block]:
+    """What is missing, and what gave no embedding; ``with_trials``: and what that cost."""
+    if left_out.missing_files:
+        cost = f", so {left_out.n_missing_trials:,} trials were left out" if with_trials else ""
+        yield Text(
+            f"{title}: {len(left_out.missing_files):,} files are missing{cost}: "
+            f"{_listed(list(left_out.missing_files))} (all in missing.txt).",
+            is_warning=True,
         )
-        if left_out.failed:
-            reasons = [f"{Path(path).name}: {reason}" for path, reason in left_out.failed]
-            text += (
-                f", so {left_out.n_failed_trials:,} trials were left out: {_listed(reasons)} "
-                "(all in failed.jsonl)"
-            )
-        yield Text(f"{text}.", is_warning=bool(left_out.failed))
+    share = len(left_out.failed) / max(left_out.n_recordings, 1)
+    text = (
+        f"{title}: failure to acquire {len(left_out.failed):,} of "
+        f"{left_out.n_recordings:,} recordings ({100 * share:.2f} %)"
+    )
+    if left_out.failed:
+        reasons = [f"{Path(path).name}: {reason}" for path, reason in left_out.failed]
+        cost = f", so {left_out.n_failed_trials:,} trials were left out" if with_trials else ""
+        text += f"{cost}: {_listed(reasons)} (all in failed.jsonl)"
+    yield Text(f"{text}.", is_warning=bool(left_out.failed))
 
 
 def _metric_table(systems: Sequence[SystemResult]) -> Table:

@@ -85,6 +85,14 @@ def _system_json(system: SystemResult) -> dict[str, Any]:
             "n_failed": len(left_out.failed),
             "n_trials": left_out.n_failed_trials,
         },
+        "losses": {
+            what: {
+                "n_recordings": lost.n_recordings,
+                "n_failed": len(lost.failed),
+                "n_missing_files": len(lost.missing_files),
+            }
+            for what, lost in system.losses.items()
+        },
         "excluded": {
             "n_repeated_trials": left_out.n_repeated,
             "n_missing_files": len(left_out.missing_files),
