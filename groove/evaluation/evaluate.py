@@ -37,7 +37,7 @@ from groove.evaluation.embedded import (
 )
 from groove.evaluation.findings import Exclusions, Report, SystemResult, Unmeasured
 from groove.evaluation.measures import Cell, Conditions, TrialScores, cells, measure, recalls
-from groove.evaluation.refusals import refuse_missing, refuse_shared, unchecked
+from groove.evaluation.refusals import familiar, refuse_missing, refuse_shared, unchecked
 from groove.evaluation.scores import BackEnd, Cohort
 from groove.evaluation.trial_sets import TrialSet
 from groove.joined import files_of_utterance, joined_files
@@ -54,12 +54,16 @@ STORED_SUFFIX = ".pt"
 class System:
     """A model as it is evaluated: a name for the report, and how recordings are cut.
 
-    ``embed_stored`` embeds a file of stored features; None: there are none.
+    ``embed_stored`` embeds a file of stored features; None: there are none. ``trained_on`` and
+    ``chosen_on`` name the speakers that it was trained on, and those on whom its training chose
+    the best epoch: empty where nobody knows.
     """
 
     name: str
     embedder: Embedder
     embed_stored: Callable[[Path], Embedded] | None = None
+    trained_on: frozenset[str] = frozenset()
+    chosen_on: frozenset[str] = frozenset()
 
     def embed_one(self, path: Path) -> Embedded:
         """Embed a recording, or stored features where no recording was found."""
@@ -275,6 +279,9 @@ def _result(
         calibration=llr.source if llr else "",
         notes=trial_set.notes,
         unchecked=unchecked(trial_set, settings.calibration_set),
+        familiar=familiar(
+            trial_set, system.name, trained_on=system.trained_on, chosen_on=system.chosen_on
+        ),
         training_data=card.training_data,
         measured=measured,
         recall=_recall(trial_set, whole, settings),

@@ -52,6 +52,7 @@ class SystemResult:
     calibration: str  # where the log-likelihood ratios come from; "" where there are none
     notes: tuple[str, ...]
     unchecked: tuple[str, ...]  # what could not be checked about shared speakers
+    familiar: tuple[str, ...]  # trial speakers whom the model's training knew
     training_data: str  # as the card says
     measured: Measured
     recall: dict[str, Any]

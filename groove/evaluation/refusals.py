@@ -2,7 +2,8 @@
 
 Speakers are compared by name, recordings by path. Where nobody names the speakers of a list, that
 they are not shared cannot be checked, and `unchecked` says so. The speakers that a model was
-trained on are in no card: nothing here looks at them.
+trained on are in checkpoints of `groove train` and in no model file: where they are known and stand
+in the trials, `familiar` says so.
 """
 
 from __future__ import annotations
@@ -76,6 +77,33 @@ def refuse_shared(
                     f"{what}: {min(same)} is a recording of the trials ({len(same)} such); it "
                     "must hold other speakers"
                 )
+
+
+def familiar(
+    trial_set: TrialSet, name: str, *, trained_on: frozenset[str], chosen_on: frozenset[str]
+) -> tuple[str, ...]:
+    """Sentences about trial speakers whom a model's training knew, by name.
+
+    Args:
+        trial_set: the trials.
+        name: of the model, for the sentence.
+        trained_on: the speakers of its training list.
+        chosen_on: those on whom the training chose its best epoch.
+    """
+    known, found = trial_set.named_speakers, []
+    if shared := known & trained_on:
+        found.append(
+            f"{name} was TRAINED on {len(shared):,} of the {len(known):,} named speakers of "
+            f"{trial_set.name} ({some_of(sorted(shared))}): these numbers say nothing about "
+            "strangers; evaluate on other speakers"
+        )
+    if shared := known & chosen_on:
+        found.append(
+            f"{name} was chosen among its training's epochs on {len(shared):,} of the "
+            f"{len(known):,} named speakers of {trial_set.name} ({some_of(sorted(shared))}): "
+            "these numbers flatter it; report those of other speakers"
+        )
+    return tuple(found)
 
 
 def _recordings(trial_set: TrialSet) -> set[Path]:

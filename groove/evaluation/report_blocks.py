@@ -62,6 +62,8 @@ def report_blocks(report: Report, pictures: Sequence[Picture], *, drawn: bool) -
         yield Text(f"NOT measured: {lost.title}: {lost.reason}.", is_warning=True)
     for note in dict.fromkeys(note for system in systems for note in system.notes):
         yield Text(f"Trials: {note}.", is_warning=note.startswith("NOT"))
+    for note in dict.fromkeys(note for system in systems for note in system.familiar):
+        yield Text(f"{note}.", is_warning=True)
     for note in dict.fromkeys(note for system in systems for note in system.unchecked):
         yield Text(f"{note[0].upper()}{note[1:]}.", is_warning=True)
     yield from _exclusion_blocks([*systems, *report.unmeasured])
@@ -259,7 +261,7 @@ def _settings_table(systems: Sequence[SystemResult]) -> Table:
         "model": [s.model for s in systems],
         "model hash": [s.model_hash[:16] for s in systems],
         "embedding size": [str(s.embedding_size) for s in systems],
-        "trained on (its speakers are not compared)": [s.training_data for s in systems],
+        "trained on, as the card says": [s.training_data for s in systems],
         "cutting": [s.cutting for s in systems],
         "score": [s.back_end for s in systems],
         "log-likelihood ratios": [s.calibration or "none" for s in systems],

@@ -68,6 +68,7 @@ def _system_json(system: SystemResult) -> dict[str, Any]:
         "calibration": system.calibration or None,
         "notes": list(system.notes),
         "unchecked": list(system.unchecked),
+        "familiar": list(system.familiar),
         "training_data": system.training_data,
         "n_target": measured.n_target,
         "n_nontarget": measured.n_nontarget,
