@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import wave
@@ -20,6 +21,7 @@ from groove.evaluation.findings import Report
 from groove.evaluation.measures import Conditions, TrialScores, cells, compare, measure
 from groove.evaluation.report import to_json, write_report
 from groove.evaluation.trial_sets import from_list, from_manifest, from_val_meta
+from groove.evaluation.val_meta import read_val_meta
 from groove.manifest import Utterance, write_manifest
 from groove.metrics import act_dcf, auc, cllr, eer, min_dcf
 from groove.trials import Trial, write_trials
@@ -256,6 +258,10 @@ def test_silence_is_a_counted_failure_to_acquire(corpus: list[Utterance], tmp_pa
     ((path, reason),) = report.systems[0].exclusions.failed
     assert path == str(silence) and "no speech" in reason
     assert report.systems[0].exclusions.n_failed_trials == len(corpus)
+    rate = report.systems[0].exclusions.failure_rate
+    n_own = 1 + sum(u.speaker_id == corpus[0].speaker_id for u in corpus)
+    assert rate is not None and rate.value == pytest.approx(1 / (len(corpus) + 1))
+    assert rate.low == 0 and rate.value < rate.high <= 1 / n_own  # that speaker alone, at most
     write_report(report, tmp_path / "out", figures=False)
     assert json.loads((tmp_path / "out" / "failed.jsonl").read_text())["reason"] == reason
     assert "failure to acquire 1 of" in (tmp_path / "out" / "report.md").read_text()
@@ -640,3 +646,19 @@ def test_what_is_lost_of_cohort_and_calibration_set_is_said(
         run(tmp_path / "test.jsonl", strict=True, **given)
     with pytest.raises(ManifestError, match=r"cohort: 1 files are missing \(.*gone.wav"):
         run(tmp_path / "test.jsonl", strict=True, **given | {"calibration_set": None})
+
+
+def test_val_meta_of_a_folder_that_was_not_prepared_to_the_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "val_meta.jsonl"
+    path.write_text('{"speaker_id": "a", "utterance_id": "1", "feat": null, "audio": "1.wav"}\n')
+    assert len(read_val_meta(path)) == 1  # from anywhere else it is a list like others
+    (tmp_path / "probed.jsonl").write_text("")
+    with pytest.raises(ManifestError, match="it was not prepared to the end; run groove prepare"):
+        read_val_meta(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "prepared.json").write_text(json.dumps({"sha256": {"val_meta.jsonl": digest}}))
+    assert len(read_val_meta(path)) == 1
+    with path.open("a") as file:
+        file.write("\n")
+    with pytest.raises(ManifestError, match=r"val_meta.jsonl: not the list that prepared.json"):
+        read_val_meta(path)

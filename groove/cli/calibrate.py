@@ -140,6 +140,8 @@ def _from_trials(
     left_out = fitted.exclusions
     _say_lost([(path, "no such file") for path in left_out.missing_files], "files")
     _say_lost(left_out.failed, f"of {left_out.n_recordings:,} recordings")
+    if fitted.without_speech:
+        click.echo(f"groove: fitted on the score alone, {fitted.without_speech}", err=True)
     card = embedder.encoder.card
     return replace(card, thresholds=(fitted.table,), calibration=fitted.calibration)
 

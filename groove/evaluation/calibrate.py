@@ -29,6 +29,7 @@ class Fitted:
     table: ThresholdTable
     calibration: Calibration
     exclusions: Exclusions
+    without_speech: str = ""  # why the calibration leaves out the seconds of speech, if it does
 
 
 def measure_calibration(
@@ -111,6 +112,8 @@ def fit_on(
         fit = fit_calibration(
             *classes, speech[target], speech[~target], n_speakers=n_speakers, measured_on=name
         )
-    except ScoringError:  # equal seconds, or too few trials: the score alone must do
+        without_speech = ""
+    except ScoringError as error:  # equal seconds, or too few trials: the score alone must do
+        without_speech = f"without seconds of speech: {error}"
         fit = fit_calibration(*classes, n_speakers=n_speakers, measured_on=name)
-    return Fitted(table, fit, exclusions(trial_set, found, sides))
+    return Fitted(table, fit, exclusions(trial_set, found, sides), without_speech)

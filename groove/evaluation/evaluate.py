@@ -213,7 +213,7 @@ def _calibration(
         )
     fitted = fit_on(chosen, found, back_end, card.embedding_size, chosen.name)
     fit = fitted.calibration
-    how = "score and speech" if fit.w_speech or fit.w_score_speech else "score alone"
+    how = f"score alone ({fitted.without_speech})" if fitted.without_speech else "score and speech"
     source = f"fitted on {chosen.name}: {how}, {fit.n_speakers:,} speakers"
     return _Llr(fit, source, fitted.exclusions)
 
@@ -245,6 +245,7 @@ def _result(
         trial_set, found, card.embedding_size, crop_scores=settings.crop_scores
     )
     progress(f"scoring with {system.name}", 0, 1)
+    left_out = exclusions(trial_set, found, sides, n_draws=settings.n_draws, seed=settings.seed)
     if not 0 < sides.table.n_target < len(sides.table):
         return Unmeasured(
             name=system.name,
@@ -253,7 +254,7 @@ def _result(
             reason=f"{sides.table.n_target} target and "
             f"{len(sides.table) - sides.table.n_target} non-target trials are left; both kinds "
             f"are needed. {first_failure(trial_set, found)}",
-            exclusions=exclusions(trial_set, found, sides),
+            exclusions=left_out,
             scored=sides.kept,
         )
     scores = back_end.scores(sides.table, sides.enrollment, sides.test)
@@ -287,7 +288,7 @@ def _result(
         recall=_recall(trial_set, whole, settings),
         condition=trial_set.condition,
         cells=_cells(trial_set, sides, trials, settings, progress),
-        exclusions=exclusions(trial_set, found, sides),
+        exclusions=left_out,
         losses=_losses(found, llr, settings),
         thresholds=_card_thresholds(system, back_end, sides),
         speaker_map=speaker_map(trial_set, sides),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from groove.bootstrap import Interval
 from groove.evaluation.measures import Cell, Comparison, Measured
 from groove.evaluation.trial_table import Bools, TrialTable
 
@@ -27,6 +28,7 @@ class Exclusions:
     failed: tuple[tuple[str, str], ...]  # recordings that gave no embedding, with the reason
     n_recordings: int
     n_failed_trials: int
+    failure_rate: Interval | None = None  # failure to acquire, over draws of the speakers
 
 
 @dataclass(frozen=True)

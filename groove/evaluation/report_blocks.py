@@ -141,8 +141,12 @@ def _losses(title: str, left_out: Exclusions, *, with_trials: bool = True) -> It
     share = len(left_out.failed) / max(left_out.n_recordings, 1)
     text = (
         f"{title}: failure to acquire {len(left_out.failed):,} of "
-        f"{left_out.n_recordings:,} recordings ({100 * share:.2f} %)"
+        f"{left_out.n_recordings:,} recordings ({100 * share:.2f} %"
     )
+    if left_out.failure_rate:
+        _, low, high = _values(left_out.failure_rate)
+        text += f"; {100 * low:.2f} to {100 * high:.2f}"
+    text += ")"
     if left_out.failed:
         reasons = [f"{Path(path).name}: {reason}" for path, reason in left_out.failed]
         cost = f", so {left_out.n_failed_trials:,} trials were left out" if with_trials else ""

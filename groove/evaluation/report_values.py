@@ -85,6 +85,8 @@ def _system_json(system: SystemResult) -> dict[str, Any]:
             "n_recordings": left_out.n_recordings,
             "n_failed": len(left_out.failed),
             "n_trials": left_out.n_failed_trials,
+            "low": left_out.failure_rate.low if left_out.failure_rate else None,
+            "high": left_out.failure_rate.high if left_out.failure_rate else None,
         },
         "losses": {
             what: {
