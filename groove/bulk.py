@@ -23,9 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from groove.audio import AudioSource
 from groove.corpora.files import AUDIO_SUFFIXES
 from groove.embedder import Embedder
 from groove.errors import GrooveError, ManifestError, SettingsError
+from groove.joined import Files, read_joined
 from groove.parallel import run_parallel
 
 RESULT = "embeddings.npz"
@@ -43,6 +45,12 @@ class Recording:
     utterance_id: str
     path: Path
     speaker_id: str = ""
+    parts: Files = ()  # of a joined utterance all its files, ``path`` the first
+
+    def now(self) -> tuple[int, int]:
+        """Bytes and latest time of change of the files."""
+        stats = [path.stat() for path in self.parts or (self.path,)]
+        return sum(s.st_size for s in stats), max(s.st_mtime_ns for s in stats)
 
 
 @dataclass(frozen=True)
@@ -204,8 +212,11 @@ class _Journal:
 def _embed_one(recording: Recording, embedder: Embedder) -> Row | str:
     """A row, or why there is none."""
     try:
-        stat = recording.path.stat()
-        examined = embedder.examine(recording.path)
+        size, mtime_ns = recording.now()
+        source: AudioSource = recording.path
+        if recording.parts:
+            source = read_joined(recording.parts, channel=embedder.channel)
+        examined = embedder.examine(source)
     except (GrooveError, OSError) as error:
         return str(error)
     if examined.embedding is None:
@@ -216,8 +227,8 @@ def _embed_one(recording: Recording, embedder: Embedder) -> Row | str:
         speaker_id=recording.speaker_id,
         seconds=examined.speech.seconds,
         speech_s=examined.speech.speech_s,
-        size=stat.st_size,
-        mtime_ns=stat.st_mtime_ns,
+        size=size,
+        mtime_ns=mtime_ns,
         embedding=examined.embedding,
     )
 
@@ -240,10 +251,9 @@ def _is_known(recording: Recording, known: dict[str, Row]) -> bool:
     if row is None or row.path != str(recording.path):
         return False
     try:
-        stat = recording.path.stat()
+        return recording.now() == (row.size, row.mtime_ns)
     except OSError:
         return False
-    return (stat.st_size, stat.st_mtime_ns) == (row.size, row.mtime_ns)
 
 
 def _refuse_duplicates(recordings: Sequence[Recording]) -> None:

@@ -67,7 +67,6 @@ def _open_checkpoint(path: Path) -> Encoder:
         raise MissingExtra(
             f"{path}", "train", "a training checkpoint; or export it to a model file"
         )
-    from groove.training.checkpoint import load_encoder
-    from groove.training.encoder import TorchEncoder
+    from groove.training.checkpoint import open_torch_encoder
 
-    return TorchEncoder(*load_encoder(path))
+    return open_torch_encoder(path)

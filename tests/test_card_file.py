@@ -66,13 +66,14 @@ def test_groove_calibrate_with_a_list_of_trials(tmp_path: Path) -> None:
         (tmp_path / names[-1]).write_bytes(source.read_bytes())
     trials = tmp_path / "trials.txt"
     # 2 and 3 are one recording, so that the target trials score higher whatever the network does
-    trials.write_text("1 2.wav 3.wav\n0 0.wav 2.wav\n0 1.wav 3.wav\n")
+    trials.write_text("1 2.wav 3.wav\n0 0.wav 2.wav\n0 1.wav 3.wav\n0 1.wav gone.wav\n")
     out = tmp_path / "calibrated.onnx"
     done = groove(
         "calibrate", "--model", str(TINY_MODEL), "--trials", str(trials), "--audio", str(tmp_path),
         "--out", str(out), "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "groove: left out 1 files; the first: gone.wav: no such file" in done.stderr
     values = json.loads(done.stdout)
     card = OnnxEncoder(out, threads=1).card
     assert card.calibration is not None and card.calibration.measured_on == "trials.txt"
@@ -96,3 +97,9 @@ def test_bad_input_is_one_line_and_status_2(
     assert not out.exists()
     done = groove("calibrate", "--manifest", "x", "--out", str(tmp_path / "no" / "out.onnx"))
     assert done.returncode == 2 and "no such folder" in done.stderr
+
+
+def test_groove_calibrate_advises_speakers_that_were_not_trained_on() -> None:
+    said = " ".join(groove("calibrate", "--help").stdout.split())
+    assert "train.jsonl" not in said and "--manifest calibration.jsonl" in said
+    assert "speakers that neither training nor evaluation holds" in said

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from groove.bench import wav_bytes
 from groove.calibration import threshold_table
+from groove.embedder import Embedder
 from groove.errors import ScoringError
+from groove.evaluation.cache import EmbeddingCache
 from groove.evaluation.card_measures import CONDITIONS, EmbeddedSet, length_trials, measure_card
-from groove.evaluation.card_pieces import Piece, limited, pieces_of
+from groove.evaluation.card_pieces import Piece, embed_pieces, limited, pieces_of
 from groove.manifest import Utterance
 from tests.conftest import VOICE_A, VOICE_B
-from tests.fakes import fake_card
+from tests.fakes import FakeEncoder, fake_card
 
 N_SPEAKERS, N_EACH, D = 60, 3, 24
 
@@ -130,3 +135,20 @@ def test_pieces_are_functions_of_manifest_and_seed() -> None:
     assert rate == 16_000 and len(whole) == sum(map(len, parts)) + round(0.12 * 16_000)
     np.testing.assert_array_equal(whole[: len(parts[0])], parts[0])
     assert limited(listed) == listed
+
+
+def test_what_no_piece_could_be_made_of_is_counted(tmp_path: Path) -> None:
+    mute, gone = tmp_path / "mute.wav", tmp_path / "gone.wav"
+    mute.write_bytes(wav_bytes(np.zeros(48_000, np.float32)))
+    named = {"a": VOICE_A, "mute": mute, "gone": gone}
+    utterances = [Utterance(name, "a", path, 3.0) for name, path in named.items()]
+    lost = []
+    with EmbeddingCache() as cache:
+        embed_pieces(
+            utterances,
+            Embedder(FakeEncoder(min_speech_s=0.01)),
+            cache,
+            lost=lambda rows, of_what: lost.extend((path, of_what) for path, _ in rows),
+        )
+    assert lost[:2] == [(str(gone), "of 3 recordings"), (str(mute), "of 2 pieces at full")]
+    assert (str(mute), "of 2 pieces at 0.5") in lost

@@ -8,8 +8,15 @@ import pytest
 
 from groove.corpora.cnceleb_eval import JOINED, MEAN, genre_of, read_cnceleb_eval, speaker_of
 from groove.corpora.files import resolve_audio
+from groove.embedder import Embedder
 from groove.errors import ManifestError
+from groove.evaluation.evaluate import Settings, System, evaluate
+from groove.evaluation.refusals import refuse_missing
+from groove.evaluation.report import write_report
+from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
+from tests.fakes import FakeEncoder
 
+N_ENROLLED = 4  # recordings below data/
 TESTS = [
     "id00800-singing-01-005",
     "id00800-live_broadcast-02-001",
@@ -76,11 +83,38 @@ def test_both_protocols_over_the_same_trials(root: Path) -> None:
     assert "NOT the official list" in mean.notes[0] and "8 trials" in mean.notes[0]
 
 
-def test_the_eval_folder_will_do_and_without_data_the_joined_protocol_is_left(root: Path) -> None:
+def test_the_eval_folder_will_do_and_without_data_the_mean_protocol_is_missing(root: Path) -> None:
     assert len(read_cnceleb_eval(root / "eval")) == 2
     (root / "data").rename(root / "elsewhere")
-    (joined,) = read_cnceleb_eval(root)
-    assert joined.protocol == JOINED
+    mean, joined = read_cnceleb_eval(root)
+    assert (mean.protocol, joined.protocol) == (MEAN, JOINED)
+    assert joined.available().all() and not joined.missing
+    assert not mean.available().any() and len(mean.missing) == N_ENROLLED
+    with pytest.raises(ManifestError, match=rf"CN-Celeb.E: {N_ENROLLED} files are missing"):
+        refuse_missing([mean, joined])
+    (root / "eval" / "enroll").rename(root / "nowhere")
+    with pytest.raises(ManifestError, match="no recording of the trials is there"):
+        read_cnceleb_eval(root)
+
+
+def test_a_protocol_without_its_files_stands_in_the_report(root: Path, tmp_path: Path) -> None:
+    """Real voices under the names; the report is joined alone, and says what is not in it."""
+    voices = [VOICE_A, VOICE_A2, VOICE_B]
+    for i, path in enumerate(sorted((root / "eval").rglob("*.flac"))):
+        path.write_bytes(voices[i % 3].read_bytes())
+    (root / "data").rename(root / "elsewhere")
+    systems = [System("fake", Embedder(FakeEncoder()))]
+    report = evaluate(systems, read_cnceleb_eval(root), Settings(n_draws=2))
+    (lost,) = report.unmeasured
+    assert lost.protocol == MEAN and lost.exclusions.n_missing_trials == 8
+    assert f"{N_ENROLLED} files are missing" in lost.reason
+    assert [system.protocol for system in report.systems] == [JOINED]
+    write_report(report, tmp_path / "out", figures=False)
+    text = (tmp_path / "out" / "metrics.txt").read_text()
+    assert "! NOT measured: fake, mean of embeddings: 0 target and 0 non-target trials" in text
+    assert len((tmp_path / "out" / "missing.txt").read_text().splitlines()) == N_ENROLLED
+    with pytest.raises(ManifestError, match="files are missing"):
+        evaluate(systems, read_cnceleb_eval(root), Settings(n_draws=2, strict=True))
 
 
 def test_a_missing_file_is_listed_and_its_trials_are_not_available(root: Path) -> None:

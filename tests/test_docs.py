@@ -99,3 +99,11 @@ def test_the_command_starts_and_shows_its_version() -> None:
         [sys.executable, "-m", "groove", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == VERSION
+
+
+def test_the_metrics_name_where_intervals_are_too_narrow() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert "never knowingly" not in text
+    named = text.split("known to be too narrow")[1].split("## ")[0]
+    for what in ("Recall@k", "calibration set", "EER 0", "two speakers"):
+        assert what in named, what

@@ -99,6 +99,8 @@ def test_a_calibration_is_fitted_on_scores_made_as_the_trials_are(
     wanted = fit_calibration(
         scores[target], scores[~target], n_speakers=N_SPEAKERS, measured_on="by hand"
     )
-    fitted = fit_on(trial_set, found, BackEnd(crop_scores=True), D, "by hand")[1]
+    found_fit = fit_on(trial_set, found, BackEnd(crop_scores=True), D, "by hand")
+    fitted = found_fit.calibration
+    assert found_fit.without_speech.startswith("without seconds of speech: speech from")
     assert fitted.w_score == pytest.approx(wanted.w_score, rel=1e-3)
     assert fitted.bias == pytest.approx(wanted.bias, rel=1e-3)

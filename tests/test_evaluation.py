@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import wave
@@ -20,6 +21,7 @@ from groove.evaluation.findings import Report
 from groove.evaluation.measures import Conditions, TrialScores, cells, compare, measure
 from groove.evaluation.report import to_json, write_report
 from groove.evaluation.trial_sets import from_list, from_manifest, from_val_meta
+from groove.evaluation.val_meta import read_val_meta
 from groove.manifest import Utterance, write_manifest
 from groove.metrics import act_dcf, auc, cllr, eer, min_dcf
 from groove.trials import Trial, write_trials
@@ -131,7 +133,7 @@ def test_a_better_model_is_called_better_and_the_same_one_is_not(
     (pair,) = run(manifest, Deaf(name="deaf"), FakeEncoder()).pairs
     (c,) = [c for c in pair.comparisons if c.metric == "eer"]
     assert c.interval.difference == pytest.approx(c.interval.b - c.interval.a)
-    assert (c.better == "b") == (c.interval.high < 0)
+    assert c.better == "none" and c.reason.startswith("4 speakers with target trials; a verdict")
 
 
 def test_models_that_refuse_different_recordings_are_compared_on_the_common_trials(
@@ -207,7 +209,7 @@ def test_a_model_that_loses_a_class_of_trials_does_not_cost_the_report(
     write_report(report, tmp_path / "out", figures=False)
     for name in ("report.html", "report.md", "metrics.txt"):
         text = (tmp_path / "out" / name).read_text(encoding="utf-8")
-        assert "picky: not measured: 0 target" in text and "not available: EER" in text, name
+        assert "NOT measured: picky: 0 target" in text and "not available: EER" in text, name
     values = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert values["unmeasured"][0]["name"] == "picky"
     assert {c["metric"]: c["value_a"] for c in values["comparisons"]}["eer"] is None
@@ -256,6 +258,10 @@ def test_silence_is_a_counted_failure_to_acquire(corpus: list[Utterance], tmp_pa
     ((path, reason),) = report.systems[0].exclusions.failed
     assert path == str(silence) and "no speech" in reason
     assert report.systems[0].exclusions.n_failed_trials == len(corpus)
+    rate = report.systems[0].exclusions.failure_rate
+    n_own = 1 + sum(u.speaker_id == corpus[0].speaker_id for u in corpus)
+    assert rate is not None and rate.value == pytest.approx(1 / (len(corpus) + 1))
+    assert rate.low == 0 and rate.value < rate.high <= 1 / n_own  # that speaker alone, at most
     write_report(report, tmp_path / "out", figures=False)
     assert json.loads((tmp_path / "out" / "failed.jsonl").read_text())["reason"] == reason
     assert "failure to acquire 1 of" in (tmp_path / "out" / "report.md").read_text()
@@ -555,7 +561,7 @@ def test_symmetric_cells_count_a_pair_of_conditions_once(rng: np.random.Generato
 
 
 def test_compare_needs_the_same_draws(rng: np.random.Generator) -> None:
-    a, b = scores_of(rng, 8, 4, 1.0), scores_of(rng, 8, 4, 3.0)
+    a, b = scores_of(rng, 12, 6, 1.0), scores_of(rng, 12, 6, 3.0)
     worse, better = measure(a, n_draws=60), measure(b, n_draws=60)
     (c,) = [c for c in compare(worse, better) if c.metric == "eer"]
     assert c.better == "b" and c.interval.high < 0
@@ -563,3 +569,96 @@ def test_compare_needs_the_same_draws(rng: np.random.Generator) -> None:
     assert c.better == "a"
     with pytest.raises(ScoringError, match="not drawn alike"):
         compare(worse, measure(b, n_draws=61))
+
+
+@pytest.mark.parametrize(
+    ("n_speakers", "n_each", "reason"),
+    [
+        (2, 16, "2 speakers with target trials; a verdict needs 10"),
+        (12, 2, "12 target and 264 non-target trials; a verdict needs 100 of each"),
+    ],
+)
+def test_nobody_is_better_on_too_few_speakers_or_trials(
+    rng: np.random.Generator, n_speakers: int, n_each: int, reason: str
+) -> None:
+    """With two speakers every draw holds both once, so the interval is a point off 0."""
+    a = scores_of(rng, n_speakers, n_each, 0.0)
+    b = TrialScores(a.scores + 3.0 * a.is_target, a.is_target, *trials_speakers(a))
+    found = compare(measure(a, n_draws=60), measure(b, n_draws=60))
+    assert found[0].interval.high < 0  # what was called better
+    assert {(c.better, c.reason) for c in found} == {("none", reason)}
+
+
+def test_a_report_on_few_speakers_says_that_its_intervals_are_too_narrow(
+    manifest: Path, tmp_path: Path
+) -> None:
+    report = run(manifest, FakeEncoder(), FakeEncoder(name="again"))
+    write_report(report, tmp_path, figures=False)
+    text = (tmp_path / "metrics.txt").read_text()
+    assert "! fake: too few speakers for the intervals: 4 with target trials" in text
+    assert "no verdict: 4 speakers with target trials; a verdict needs 10" in text
+    values = json.loads((tmp_path / "metrics.json").read_text())
+    assert values["comparisons"][0]["reason"].startswith("4 speakers with target trials")
+
+
+def test_what_is_lost_of_cohort_and_calibration_set_is_said(
+    corpus: list[Utterance], tmp_path: Path
+) -> None:
+    speakers = sorted({u.speaker_id for u in corpus})
+    own = [[u for u in corpus if u.speaker_id == who] for who in speakers]
+    silence = tmp_path / "silence.wav"
+    silence.write_bytes(wav_bytes(np.zeros(32_000, np.float32)))
+    cohort, calibration = own[2][:1], [*own[0], *own[3]]
+    cohort += [Utterance(f"x{i}", "other", u.path, 1.0) for i, u in enumerate(own[2][1:])]
+    gone = Utterance("gone", speakers[2], tmp_path / "gone.wav", 1.0)
+    quiet = Utterance("quiet", speakers[2], silence, 2.0)
+    lost = (
+        Utterance("lost", speakers[0], tmp_path / "lost.wav", 1.0),
+        Utterance("mute", speakers[0], silence.with_name("mute.wav"), 2.0),
+    )
+    lost[1].path.write_bytes(silence.read_bytes())
+    other = tmp_path / "other.wav"
+    other.write_bytes(own[1][1].path.read_bytes())
+    stranger = Utterance("stranger", "stranger", other, 1.0)
+    write_manifest([*own[1], stranger], tmp_path / "test.jsonl")
+    write_manifest([*calibration, *lost], tmp_path / "rest.jsonl")
+    given = {"cohort": (*cohort, gone, quiet), "as_norm": True, "top_n": 2}
+    given["calibration_set"] = from_manifest(tmp_path / "rest.jsonl")
+    report = run(tmp_path / "test.jsonl", **given)
+    losses = report.systems[0].losses
+    for what, missing, failed in (
+        ("cohort", gone.path, silence),
+        ("calibration set", lost[0].path, lost[1].path),
+    ):
+        assert losses[what].missing_files == (str(missing),)
+        assert [path for path, _ in losses[what].failed] == [str(failed)]
+    assert losses["cohort"].n_recordings == len(own[2]) + 1
+    write_report(report, tmp_path / "out", figures=False)
+    text = (tmp_path / "out" / "metrics.txt").read_text()
+    for what in losses:
+        assert f"! fake, {what}: 1 files are missing" in text
+        assert f"! fake, {what}: failure to acquire 1 of" in text
+    assert str(gone.path) in (tmp_path / "out" / "missing.txt").read_text()
+    assert str(lost[1].path) in (tmp_path / "out" / "failed.jsonl").read_text()
+    values = json.loads((tmp_path / "out" / "metrics.json").read_text())["systems"][0]
+    assert values["losses"]["cohort"]["n_failed"] == 1
+    with pytest.raises(ManifestError, match=r"rest.jsonl: 1 files are missing \(.*lost.wav"):
+        run(tmp_path / "test.jsonl", strict=True, **given)
+    with pytest.raises(ManifestError, match=r"cohort: 1 files are missing \(.*gone.wav"):
+        run(tmp_path / "test.jsonl", strict=True, **given | {"calibration_set": None})
+
+
+def test_val_meta_of_a_folder_that_was_not_prepared_to_the_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "val_meta.jsonl"
+    path.write_text('{"speaker_id": "a", "utterance_id": "1", "feat": null, "audio": "1.wav"}\n')
+    assert len(read_val_meta(path)) == 1  # from anywhere else it is a list like others
+    (tmp_path / "probed.jsonl").write_text("")
+    with pytest.raises(ManifestError, match="it was not prepared to the end; run groove prepare"):
+        read_val_meta(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "prepared.json").write_text(json.dumps({"sha256": {"val_meta.jsonl": digest}}))
+    assert len(read_val_meta(path)) == 1
+    with path.open("a") as file:
+        file.write("\n")
+    with pytest.raises(ManifestError, match=r"val_meta.jsonl: not the list that prepared.json"):
+        read_val_meta(path)

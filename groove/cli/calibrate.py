@@ -15,6 +15,8 @@ from groove.cli.evaluate import clear, progress
 from groove.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -28,7 +30,7 @@ FILE = click.Path(path_type=Path)
 
 @click.command("calibrate")
 @options.model
-@click.option("--manifest", type=FILE, help="Utterances of speakers that no evaluation holds.")
+@click.option("--manifest", type=FILE, help="Speakers of neither training nor evaluation.")
 @click.option("--trials", type=FILE, help="A list of its trials; without it every length.")
 @click.option("--audio", type=FILE, help="The folder where the names of --trials begin.")
 @click.option("--out", required=True, type=FILE, help="The calibrated copy of the model.")
@@ -51,10 +53,11 @@ def command(
 
     With --manifest alone utterances are cut and joined to lengths from 0.5 to 10 s, and there is a
     table of thresholds a length. With --trials there is one table, for trials as they are, and the
-    limits of speech stay. Use speakers that no evaluation holds. The copy has another hash than the
-    model, so calibrate before enrolling voices.
+    limits of speech stay. Use speakers that neither training nor evaluation holds: on its training
+    speakers a model promises far too much. The copy has another hash than the model, so calibrate
+    before enrolling voices.
 
-    Example:  groove calibrate --model model.onnx --manifest train.jsonl --out calibrated.onnx
+    Example:  groove calibrate --model m.onnx --manifest calibration.jsonl --out calibrated.onnx
     """
     from groove.api import Embedder
     from groove.card_file import write_card
@@ -108,6 +111,7 @@ def _from_manifest(
         cache,
         workers=workers,
         progress=lambda what, done, total: progress(f"embedding at {what}", done, total),
+        lost=_say_lost,
     )
     return measure_card(sets, name, lambda text: click.echo(text, err=True)).applied_to(card)
 
@@ -130,10 +134,24 @@ def _from_trials(
         found = from_list(trials, audio)
     else:
         raise SettingsError("--trials needs --audio FOLDER or --manifest FILE: what its names mean")
-    table, calibration = measure_calibration(
+    fitted = measure_calibration(
         embedder, found, name, cache=cache, workers=workers, progress=progress
     )
-    return replace(embedder.encoder.card, thresholds=(table,), calibration=calibration)
+    left_out = fitted.exclusions
+    _say_lost([(path, "no such file") for path in left_out.missing_files], "files")
+    _say_lost(left_out.failed, f"of {left_out.n_recordings:,} recordings")
+    if fitted.without_speech:
+        click.echo(f"groove: fitted on the score alone, {fitted.without_speech}", err=True)
+    card = embedder.encoder.card
+    return replace(card, thresholds=(fitted.table,), calibration=fitted.calibration)
+
+
+def _say_lost(lost: Sequence[tuple[str, str]], of_what: str) -> None:
+    """One line on standard error about what was left out; none where nothing was."""
+    if lost:
+        path, reason = lost[0]
+        first = f"the first: {path}: {reason}"
+        click.echo(f"groove: left out {len(lost):,} {of_what}; {first}", err=True)
 
 
 class _Lenient:

@@ -79,6 +79,7 @@ def command(
 
 def _recordings(inputs: tuple[Path, ...]) -> list[Recording]:
     from groove.bulk import Recording, find_recordings
+    from groove.joined import files_of_utterance
     from groove.manifest import read_manifest
 
     if not any(path.exists() for path in inputs):
@@ -87,7 +88,9 @@ def _recordings(inputs: tuple[Path, ...]) -> list[Recording]:
         return find_recordings(inputs[0])
     if len(inputs) == 1 and inputs[0].suffix == ".jsonl":
         return [
-            Recording(u.utterance_id, Path(u.path), u.speaker_id) for u in read_manifest(inputs[0])
+            Recording(u.utterance_id, Path(u.path), u.speaker_id, parts if len(parts) > 1 else ())
+            for u in read_manifest(inputs[0])
+            for parts in [files_of_utterance(u)]
         ]
     folders = [path for path in inputs if path.is_dir()]
     if folders:

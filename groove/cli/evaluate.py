@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from groove.embedder import Embedder
+    from groove.encoder import Encoder
     from groove.evaluation.cache import Embedded
     from groove.evaluation.evaluate import Settings, System
     from groove.evaluation.trial_sets import TrialSet
@@ -180,8 +181,26 @@ def _systems(
             name = f"{embedder.encoder.card.name} ({Path(model or '').name or len(found) + 1})"
             name = name if name not in taken else f"{name} {len(found) + 1}"
         stored = stored_embedder(embedder) if has_stored else None
-        found.append(System(name, embedder, stored))
+        trained_on, chosen_on = _known_speakers(embedder.encoder, asked, trial_sets)
+        found.append(System(name, embedder, stored, trained_on, chosen_on))
     return found
+
+
+def _known_speakers(
+    encoder: Encoder, asked: Asked, trial_sets: tuple[TrialSet, ...]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Whom a checkpoint was trained on, and on whom its best epoch was chosen; else nobody."""
+    from groove.manifest import read_manifest
+
+    trained_on: frozenset[str] = getattr(encoder, "training_speakers", frozenset())
+    validated_on = Path(getattr(encoder, "validated_on", ""))
+    if not trained_on:
+        return frozenset(), frozenset()
+    if validated_on.is_file():
+        return trained_on, frozenset(u.speaker_id for u in read_manifest(validated_on))
+    if asked.val_meta:  # what preprocessing holds back is what training validates on
+        return trained_on, frozenset().union(*(one.named_speakers for one in trial_sets))
+    return trained_on, frozenset()
 
 
 def stored_embedder(embedder: Embedder) -> Callable[[Path], Embedded]:

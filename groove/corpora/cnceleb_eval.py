@@ -11,8 +11,8 @@ as OpenSLR states it; see the corpus. Source: Fan et al. 2020, Li et al. 2022.
 The two protocols: the *mean* of the embeddings of the enrollment's recordings (enroll.map), and one
 *joined* enrollment recording (eval/enroll/). Papers use either, so both are always given. The lists
 say ``.wav`` where the release holds ``.flac``. Speaker and genre stand in the names, read from the
-right: ``id00800-live_broadcast-01-005``. A release without data/ has the joined protocol only, and
-the report says so.
+right: ``id00800-live_broadcast-01-005``. Of a release without data/ the mean protocol is given as
+well: with all of its enrollments missing, so that the report says that it was not measured.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def read_cnceleb_eval(root: Path) -> tuple[TrialSet, ...]:
 
     Raises:
         ManifestError: a list is missing or malformed, or names an enrollment or a speaker that
-            the others do not know.
+            the others do not know, or neither protocol has a single trial whose files are there.
     """
     folder = root / "eval" if (root / "eval").is_dir() else root
     lists = folder / "lists"
@@ -90,12 +90,11 @@ def read_cnceleb_eval(root: Path) -> tuple[TrialSet, ...]:
                 notes=_notes(table),
             )
         )
-    usable = tuple(one for one in found if one.available().any())
-    if not usable:
+    if not any(one.available().any() for one in found):
         raise ManifestError(
             f"{folder}: no recording of the trials is there (first missing: {found[0].missing[0]})"
         )
-    return usable
+    return tuple(found)
 
 
 def genre_of(name: str) -> str:

@@ -2,7 +2,8 @@
 
 One SQLite file. A row is found by the SHA-256 of the recording's bytes, the model's hash, and
 everything else that the embedding depends on (front end, crops, channel, limits of speech), so that
-a renamed file is known and a changed one is not. It holds no names and no paths; the embeddings are
+a renamed file is known and a changed one is not; utterances joined from several recordings
+(`groove.joined`) have the hashes of all. It holds no names and no paths; the embeddings are
 biometric data all the same: the file is made readable by its owner only, and is to be deleted when
 the evaluation is done with.
 
@@ -33,6 +34,7 @@ from groove.audio import AudioSource
 from groove.embedder import Embedder
 from groove.encoder import file_hash
 from groove.errors import GrooveError, SettingsError
+from groove.joined import Files, read_joined
 from groove.parallel import run_parallel
 
 FORMAT = 1  # of the file, and of everything between sound and embedding
@@ -146,6 +148,7 @@ def embed_files(
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
     embed_one: Callable[[Path], Embedded] | None = None,
+    joined: Mapping[Path, Files] | None = None,
 ) -> dict[Path, Embedded]:
     """Embed every file once; a file that gives no embedding has the reason instead.
 
@@ -156,11 +159,17 @@ def embed_files(
         workers: threads that decode and encode at the same time.
         progress: called with the number of files that are done since the last call.
         embed_one: what embeds a file; None: the embedder, which wants a recording.
+        joined: the files of which a path is only the first: read back to back, see
+            `groove.joined.joined_files`.
     """
-    wanted = list(dict.fromkeys(paths))
+    wanted, joined = list(dict.fromkeys(paths)), joined or {}
+
+    def content_at(path: Path) -> str | Embedded:
+        return content_of(*joined.get(path, (path,)))
+
     hashes: dict[Path, str] = {}
     found: dict[Path, Embedded] = {}
-    for path, content in run_parallel(wanted, content_of, workers=workers):
+    for path, content in run_parallel(wanted, content_at, workers=workers):
         if isinstance(content, str):
             hashes[path] = content
         else:
@@ -168,7 +177,11 @@ def embed_files(
     if progress:  # unreadable ones, and repeats of the same bytes
         progress(len(wanted) - len(set(hashes.values())))
     one = embed_one or (lambda path: examined(path, embedder))
-    sources = {content: _bound(one, path) for path, content in hashes.items()}
+
+    def embed(path: Path) -> Embedded:
+        return examined_joined(joined[path], embedder) if path in joined else one(path)
+
+    sources = {content: _bound(embed, path) for path, content in hashes.items()}
     known = embed_sources(sources, embedder, cache, workers=workers, progress=progress)
     return found | {path: known[content] for path, content in hashes.items()}
 
@@ -206,10 +219,10 @@ def embed_sources(
     return known
 
 
-def content_of(path: Path) -> str | Embedded:
-    """The SHA-256 of a file; or, of one that cannot be read, the reason."""
+def content_of(*files: Path) -> str | Embedded:
+    """The SHA-256 of a file, or of each that is joined; where one cannot be read, the reason."""
     try:
-        return file_hash(path)
+        return ",".join(map(file_hash, files))
     except OSError as error:
         return _nothing(str(error))
 
@@ -225,6 +238,15 @@ def examined(source: AudioSource, embedder: Embedder) -> Embedded:
     if found.embedding is None:
         reason = speech.refusal(embedder.encoder.card.min_speech_s)
     return Embedded(found.embedding, found.mean_length, speech.seconds, speech.speech_s, reason)
+
+
+def examined_joined(files: Files, embedder: Embedder) -> Embedded:
+    """What files that are read back to back give as one recording."""
+    try:
+        source = read_joined(files, channel=embedder.channel)
+    except (GrooveError, OSError) as error:
+        return _nothing(str(error))
+    return examined(source, embedder)
 
 
 def _bound(one: Callable[[Path], Embedded], path: Path) -> Callable[[], Embedded]:

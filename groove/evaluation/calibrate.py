@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,23 @@ from groove.card import ThresholdTable
 from groove.embedder import Embedder
 from groove.errors import ScoringError
 from groove.evaluation.cache import Embedded, EmbeddingCache, embed_files
-from groove.evaluation.embedded import EmbeddedTrials, files_of
+from groove.evaluation.embedded import EmbeddedTrials, exclusions, files_of
+from groove.evaluation.findings import Exclusions
 from groove.evaluation.scores import BackEnd
 from groove.evaluation.trial_sets import TrialSet
 from groove.scoring import Calibration
 
 Progress = Callable[[str, int, int], None]  # what, how many are done, of how many
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What one trial set gave, and what of it could not be used."""
+
+    table: ThresholdTable
+    calibration: Calibration
+    exclusions: Exclusions
+    without_speech: str = ""  # why the calibration leaves out the seconds of speech, if it does
 
 
 def measure_calibration(
@@ -28,7 +40,7 @@ def measure_calibration(
     cache: EmbeddingCache | None = None,
     workers: int = 1,
     progress: Progress | None = None,
-) -> tuple[ThresholdTable, Calibration]:
+) -> Fitted:
     """Thresholds and calibration of plain cosines on one trial set, for a card.
 
     Args:
@@ -52,13 +64,20 @@ def measure_calibration(
             progress("embedding", done, len(paths))
 
     known = cache or EmbeddingCache()
-    found = embed_files(paths, embedder, known, workers=workers, progress=advance)
+    found = embed_files(
+        paths,
+        embedder,
+        known,
+        workers=workers,
+        progress=advance,
+        joined=trial_set.joined,
+    )
     return fit_on(trial_set, found, BackEnd(), embedder.encoder.card.embedding_size, name)
 
 
 def fit_on(
     trial_set: TrialSet, found: Mapping[Path, Embedded], back_end: BackEnd, size: int, name: str
-) -> tuple[ThresholdTable, Calibration]:
+) -> Fitted:
     """Thresholds and calibration of a back end's scores on a trial set.
 
     With seconds of speech as a quality measure, where the set can tell what they are worth.
@@ -93,6 +112,8 @@ def fit_on(
         fit = fit_calibration(
             *classes, speech[target], speech[~target], n_speakers=n_speakers, measured_on=name
         )
-    except ScoringError:  # equal seconds, or too few trials: the score alone must do
+        without_speech = ""
+    except ScoringError as error:  # equal seconds, or too few trials: the score alone must do
+        without_speech = f"without seconds of speech: {error}"
         fit = fit_calibration(*classes, n_speakers=n_speakers, measured_on=name)
-    return table, fit
+    return Fitted(table, fit, exclusions(trial_set, found, sides), without_speech)

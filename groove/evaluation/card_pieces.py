@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from groove.audio import SAMPLE_RATE, read_audio
+from groove.audio import SAMPLE_RATE
 from groove.embedder import Embedder
 from groove.errors import ScoringError
 from groove.evaluation.cache import Embedded, EmbeddingCache, content_of, embed_sources, examined
 from groove.evaluation.card_measures import CONDITIONS, FULL, JOINED_S, SEED, EmbeddedSet
+from groove.joined import files_of_utterance, read_joined
 from groove.manifest import Utterance
 
 GAP_S = 0.12  # between utterances that are joined
@@ -27,6 +28,7 @@ PER_SPEAKER = 4
 MAX_UTTERANCES = 8_000
 
 Progress = Callable[[str, int, int], None]
+Lost = Callable[[Sequence[tuple[str, str]], str], None]  # (path, reason) each, of what
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Piece:
 
     def read(self) -> tuple[NDArray[np.float32], int]:
         """The waveform and its rate."""
-        parts = [read_audio(u.path) for u in self.utterances]
+        parts = [read_joined(files_of_utterance(u))[0] for u in self.utterances]
         if self.condition not in (FULL, *map(_name, JOINED_S)):
             parts = [_crop(parts[0], float(self.condition), self.seed)]
         gap = np.zeros(round(GAP_S * SAMPLE_RATE), np.float32)
@@ -54,6 +56,7 @@ def embed_pieces(
     *,
     workers: int = 1,
     progress: Progress | None = None,
+    lost: Lost | None = None,
 ) -> dict[str, EmbeddedSet]:
     """Every condition's embeddings; pieces without enough speech are left out.
 
@@ -63,16 +66,23 @@ def embed_pieces(
         cache: see there.
         workers: threads.
         progress: called with the condition, how many pieces are done, of how many.
+        lost: called with what was left out, where something was: files that cannot be read, and
+            then, condition by condition, pieces without an embedding.
 
     Raises:
         ScoringError: no recording of a condition gave an embedding.
     """
     chosen = limited(utterances)
     hashes: dict[str, str] = {}
+    unreadable: list[tuple[str, str]] = []
     for utterance in chosen:
-        content = content_of(utterance.path)
+        content = content_of(*files_of_utterance(utterance))
         if isinstance(content, str):
             hashes[utterance.utterance_id] = content
+        else:
+            unreadable.append((str(utterance.path), content.reason))
+    if lost:
+        lost(unreadable, f"of {len(chosen):,} recordings")
     readable = [u for u in chosen if u.utterance_id in hashes]
     found = {}
     for condition in CONDITIONS:
@@ -87,6 +97,13 @@ def embed_pieces(
 
         sources = {content: _bound(piece, embedder) for content, piece in pieces.items()}
         rows = embed_sources(sources, embedder, cache, workers=workers, progress=advance)
+        failed = [
+            (str(piece.utterances[0].path), rows[content].reason)
+            for content, piece in pieces.items()
+            if rows[content].embedding is None
+        ]
+        if lost:
+            lost(failed, f"of {len(pieces):,} pieces at {condition}")
         if embedded := _set(pieces, rows):
             found[condition] = embedded
         elif condition not in map(_name, JOINED_S):

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from groove.bootstrap import Interval, draw_mean
 from groove.evaluation.cache import Embedded
 from groove.evaluation.findings import Exclusions, SpeakerMap
 from groove.evaluation.scores import Side
 from groove.evaluation.trial_sets import TrialSet
 from groove.evaluation.trial_table import TrialTable
+from groove.joined import files_of_utterance
+from groove.manifest import Utterance
 from groove.scoring import unit_length
 
 Floats = NDArray[np.float64]
@@ -91,9 +94,14 @@ def files_of(trial_set: TrialSet) -> Iterator[Path]:
 
 
 def exclusions(
-    trial_set: TrialSet, found: Mapping[Path, Embedded], sides: EmbeddedTrials
+    trial_set: TrialSet,
+    found: Mapping[Path, Embedded],
+    sides: EmbeddedTrials,
+    *,
+    n_draws: int = 1000,
+    seed: int = 0,
 ) -> Exclusions:
-    """What was left out of the trials, and why."""
+    """What was left out of the trials, and why; the draws are those of failure to acquire."""
     files = sorted(set(files_of(trial_set)))
     failed = tuple((str(path), found[path].reason) for path in files if found[path].reason)
     return Exclusions(
@@ -103,7 +111,36 @@ def exclusions(
         failed=failed,
         n_recordings=len(files),
         n_failed_trials=len(sides.kept) - len(sides.table) - sides.n_missing,
+        failure_rate=_failure_rate(trial_set, found, n_draws, seed),
     )
+
+
+def _failure_rate(
+    trial_set: TrialSet, found: Mapping[Path, Embedded], n_draws: int, seed: int
+) -> Interval | None:
+    """Failure to acquire over draws of the speakers; None without a recording."""
+    speakers: dict[Path, int] = {}
+    for group, who in zip(
+        trial_set.enrollment_files, trial_set.enrollment_speakers.tolist(), strict=True
+    ):
+        speakers |= dict.fromkeys(group or (), who)
+    for path, who in zip(trial_set.test_files, trial_set.test_speakers.tolist(), strict=True):
+        if path is not None:
+            speakers[path] = who
+    if not speakers:
+        return None
+    failed = [float(found[path].embedding is None) for path in speakers]
+    draws = draw_mean(failed, list(speakers.values()), n_draws=n_draws, seed=seed)
+    return draws.interval("mean")
+
+
+def cohort_exclusions(cohort: Sequence[Utterance], found: Mapping[Path, Embedded]) -> Exclusions:
+    """What was left out of a cohort, and why."""
+    files = dict.fromkeys(files_of_utterance(utterance) for utterance in cohort)
+    missing = [str(path) for parts in files for path in parts if not path.is_file()]
+    present = [parts[0] for parts in files if all(path.is_file() for path in parts)]
+    failed = tuple((str(path), found[path].reason) for path in present if found[path].reason)
+    return Exclusions(0, tuple(missing), 0, failed, len(present), 0)
 
 
 def first_failure(trial_set: TrialSet, found: Mapping[Path, Embedded]) -> str:
@@ -111,6 +148,8 @@ def first_failure(trial_set: TrialSet, found: Mapping[Path, Embedded]) -> str:
     for path in files_of(trial_set):
         if found[path].reason:
             return f"First recording without an embedding: {path}: {found[path].reason}"
+    if trial_set.missing:
+        return f"{len(trial_set.missing):,} files are missing, {trial_set.missing[0]} the first"
     return "No recording failed: the list holds one kind only"
 
 

@@ -29,16 +29,18 @@ from groove.evaluation.calibrate import fit_on
 from groove.evaluation.comparing import compare_systems
 from groove.evaluation.embedded import (
     EmbeddedTrials,
+    cohort_exclusions,
     exclusions,
     files_of,
     first_failure,
     speaker_map,
 )
-from groove.evaluation.findings import Report, SystemResult, Unmeasured
+from groove.evaluation.findings import Exclusions, Report, SystemResult, Unmeasured
 from groove.evaluation.measures import Cell, Conditions, TrialScores, cells, measure, recalls
-from groove.evaluation.refusals import refuse_missing, refuse_shared, unchecked
+from groove.evaluation.refusals import familiar, refuse_missing, refuse_shared, unchecked
 from groove.evaluation.scores import BackEnd, Cohort
 from groove.evaluation.trial_sets import TrialSet
+from groove.joined import files_of_utterance, joined_files
 from groove.manifest import Utterance
 from groove.scoring import Calibration
 
@@ -52,12 +54,16 @@ STORED_SUFFIX = ".pt"
 class System:
     """A model as it is evaluated: a name for the report, and how recordings are cut.
 
-    ``embed_stored`` embeds a file of stored features; None: there are none.
+    ``embed_stored`` embeds a file of stored features; None: there are none. ``trained_on`` and
+    ``chosen_on`` name the speakers that it was trained on, and those on whom its training chose
+    the best epoch: empty where nobody knows.
     """
 
     name: str
     embedder: Embedder
     embed_stored: Callable[[Path], Embedded] | None = None
+    trained_on: frozenset[str] = frozenset()
+    chosen_on: frozenset[str] = frozenset()
 
     def embed_one(self, path: Path) -> Embedded:
         """Embed a recording, or stored features where no recording was found."""
@@ -100,14 +106,18 @@ def evaluate(
         progress: called with what is going on, how much is done, and of how much.
 
     Raises:
-        ManifestError: a file is missing and ``settings.strict``; a cohort or calibration speaker
+        ManifestError: a file is missing (of trials, cohort or calibration set) and
+            ``settings.strict``; a cohort or calibration speaker
             who is in the trials.
         ScoringError: no model could score trials of both classes, or a cohort or calibration set
             is too small.
     """
     settings, report = settings or Settings(), progress or _silent
     if settings.strict:
-        refuse_missing(trial_sets)
+        refuse_missing(
+            [*trial_sets, *([settings.calibration_set] if settings.calibration_set else [])],
+            settings.cohort,
+        )
     refuse_shared(trial_sets, settings.cohort, settings.calibration_set)
     results: list[list[SystemResult | Unmeasured]] = [[] for _ in trial_sets]
     own = cache or EmbeddingCache()
@@ -141,7 +151,9 @@ def _embed(
 ) -> dict[Path, Embedded]:
     sets = [*trial_sets, *([settings.calibration_set] if settings.calibration_set else [])]
     paths = dict.fromkeys(path for one in sets for path in files_of(one))
-    paths |= dict.fromkeys(utterance.path for utterance in settings.cohort)
+    of_cohort = [files_of_utterance(utterance) for utterance in settings.cohort]
+    paths |= dict.fromkeys(files[0] for files in of_cohort)
+    joined = joined_files([*(files for one in sets for files in one.joined.values()), *of_cohort])
     done = 0
 
     def advance(n: int) -> None:
@@ -156,13 +168,14 @@ def _embed(
         workers=settings.workers,
         progress=advance,
         embed_one=system.embed_one,
+        joined=joined,
     )
 
 
 def _back_end(found: Mapping[Path, Embedded], settings: Settings) -> BackEnd:
     if not settings.cohort:
         return BackEnd(crop_scores=settings.crop_scores)
-    rows = [(found[u.path], u.speaker_id) for u in settings.cohort]
+    rows = [(found[files_of_utterance(u)[0]], u.speaker_id) for u in settings.cohort]
     usable = [(row.embedding, who) for row, who in rows if row.embedding is not None]
     if not usable:
         raise ScoringError("no recording of the cohort gave an embedding")
@@ -179,6 +192,7 @@ def _back_end(found: Mapping[Path, Embedded], settings: Settings) -> BackEnd:
 class _Llr:
     calibration: Calibration
     source: str
+    exclusions: Exclusions | None = None  # of the calibration set
 
 
 def _calibration(
@@ -197,9 +211,23 @@ def _calibration(
             card.calibration,
             f"the model's card (measured on {measured_on}; its speakers are not compared)",
         )
-    fit = fit_on(chosen, found, back_end, card.embedding_size, chosen.name)[1]
-    how = "score and speech" if fit.w_speech or fit.w_score_speech else "score alone"
-    return _Llr(fit, f"fitted on {chosen.name}: {how}, {fit.n_speakers:,} speakers")
+    fitted = fit_on(chosen, found, back_end, card.embedding_size, chosen.name)
+    fit = fitted.calibration
+    how = f"score alone ({fitted.without_speech})" if fitted.without_speech else "score and speech"
+    source = f"fitted on {chosen.name}: {how}, {fit.n_speakers:,} speakers"
+    return _Llr(fit, source, fitted.exclusions)
+
+
+def _losses(
+    found: Mapping[Path, Embedded], llr: _Llr | None, settings: Settings
+) -> dict[str, Exclusions]:
+    """What was left out besides the trials' own recordings."""
+    losses = {}
+    if settings.cohort:
+        losses["cohort"] = cohort_exclusions(settings.cohort, found)
+    if llr and llr.exclusions:
+        losses["calibration set"] = llr.exclusions
+    return losses
 
 
 def _result(
@@ -217,6 +245,7 @@ def _result(
         trial_set, found, card.embedding_size, crop_scores=settings.crop_scores
     )
     progress(f"scoring with {system.name}", 0, 1)
+    left_out = exclusions(trial_set, found, sides, n_draws=settings.n_draws, seed=settings.seed)
     if not 0 < sides.table.n_target < len(sides.table):
         return Unmeasured(
             name=system.name,
@@ -225,7 +254,7 @@ def _result(
             reason=f"{sides.table.n_target} target and "
             f"{len(sides.table) - sides.table.n_target} non-target trials are left; both kinds "
             f"are needed. {first_failure(trial_set, found)}",
-            exclusions=exclusions(trial_set, found, sides),
+            exclusions=left_out,
             scored=sides.kept,
         )
     scores = back_end.scores(sides.table, sides.enrollment, sides.test)
@@ -251,12 +280,16 @@ def _result(
         calibration=llr.source if llr else "",
         notes=trial_set.notes,
         unchecked=unchecked(trial_set, settings.calibration_set),
+        familiar=familiar(
+            trial_set, system.name, trained_on=system.trained_on, chosen_on=system.chosen_on
+        ),
         training_data=card.training_data,
         measured=measured,
         recall=_recall(trial_set, whole, settings),
         condition=trial_set.condition,
         cells=_cells(trial_set, sides, trials, settings, progress),
-        exclusions=exclusions(trial_set, found, sides),
+        exclusions=left_out,
+        losses=_losses(found, llr, settings),
         thresholds=_card_thresholds(system, back_end, sides),
         speaker_map=speaker_map(trial_set, sides),
         scores=whole,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from groove.bootstrap import Interval
 from groove.evaluation.measures import Cell, Comparison, Measured
 from groove.evaluation.trial_table import Bools, TrialTable
 
@@ -19,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Exclusions:
-    """What was left out of a system's trials, and why."""
+    """What was left out of a system's trials (or cohort, or calibration set), and why."""
 
     n_repeated: int
     missing_files: tuple[str, ...]
@@ -27,6 +28,7 @@ class Exclusions:
     failed: tuple[tuple[str, str], ...]  # recordings that gave no embedding, with the reason
     n_recordings: int
     n_failed_trials: int
+    failure_rate: Interval | None = None  # failure to acquire, over draws of the speakers
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,14 @@ class SystemResult:
     calibration: str  # where the log-likelihood ratios come from; "" where there are none
     notes: tuple[str, ...]
     unchecked: tuple[str, ...]  # what could not be checked about shared speakers
+    familiar: tuple[str, ...]  # trial speakers whom the model's training knew
     training_data: str  # as the card says
     measured: Measured
     recall: dict[str, Any]
     condition: str
     cells: tuple[Cell, ...]
     exclusions: Exclusions
+    losses: dict[str, Exclusions]  # likewise, of "cohort" and "calibration set" where there are any
     thresholds: dict[str, float]  # of the card, by promised false-match rate
     speaker_map: SpeakerMap
     scores: Floats = field(repr=False)  # [N], NaN where a trial was left out

@@ -7,7 +7,8 @@ keep numbers from saying more than they know:
 - actDCF and Cllr need log-likelihood ratios; without a calibration they are left out.
 - FNMR at a promised FMR needs 30 false matches (Doddington et al. 2000), and a cell of a
   breakdown 100 target trials, 100 non-target trials and 10 speakers with target trials; below that
-  the counts are shown and no rate.
+  the counts are shown and no rate. No system is called better on fewer: two speakers give draws
+  that hardly differ.
 """
 
 from __future__ import annotations
@@ -128,6 +129,7 @@ class Measured:
     n_target: int
     n_nontarget: int
     n_speakers: int
+    n_target_speakers: int  # with target trials
     metrics: dict[str, Interval]
     operating_points: tuple[OperatingPoint, ...]
     eer_threshold: float
@@ -141,11 +143,15 @@ class Measured:
 
 @dataclass(frozen=True)
 class Comparison:
-    """System b against system a on the same trials; ``better`` only if the interval excludes 0."""
+    """System b against system a on the same trials; ``better`` only if the interval excludes 0.
+
+    ``reason`` says why there is no verdict where the trials are too few for any.
+    """
 
     metric: str
     interval: PairedInterval
     better: Verdict
+    reason: str = ""
 
 
 def measure(
@@ -199,6 +205,7 @@ def measure(
         n_target=len(target),
         n_nontarget=len(nontarget),
         n_speakers=draws.n_speakers,
+        n_target_speakers=len(np.unique(speakers[0])),
         metrics=intervals,
         operating_points=points,
         eer_threshold=eer_threshold(target, nontarget),
@@ -214,16 +221,31 @@ def measure(
 def compare(a: Measured, b: Measured) -> tuple[Comparison, ...]:
     """Differences b - a, of systems that scored the same trials with the same seed.
 
+    Neither is called better on fewer trials or speakers than a cell needs for its rate.
+
     Raises:
         ScoringError: they were not drawn alike.
     """
     found = []
+    reason = too_few(a.n_target, a.n_nontarget, a.n_target_speakers)
     for name in COMPARED:
         if name in a.metrics and name in b.metrics:
             interval = b.draws.minus(a.draws, name)
             better: Verdict = "b" if interval.high < 0 else "a" if interval.low > 0 else "none"
-            found.append(Comparison(name, interval, better))
+            found.append(Comparison(name, interval, "none" if reason else better, reason))
     return tuple(found)
+
+
+def too_few(n_target: int, n_nontarget: int, n_speakers: int) -> str:
+    """Why there are too few trials, or speakers with target trials, for a verdict; "" if enough."""
+    if n_speakers < MIN_CELL_SPEAKERS:
+        return f"{n_speakers} speakers with target trials; a verdict needs {MIN_CELL_SPEAKERS}"
+    if min(n_target, n_nontarget) < MIN_CELL_TRIALS:
+        return (
+            f"{n_target} target and {n_nontarget} non-target trials; a verdict needs "
+            f"{MIN_CELL_TRIALS} of each"
+        )
+    return ""
 
 
 def cells(
@@ -312,9 +334,8 @@ def _cell(enrollment: str, test: str, trials: TrialScores, n_draws: int, seed: i
     target, nontarget = trials.split(trials.scores)
     speakers = trials.speakers
     n_speakers = len(np.unique(speakers[0]))
-    enough = min(len(target), len(nontarget)) >= MIN_CELL_TRIALS and n_speakers >= MIN_CELL_SPEAKERS
     eer = None
-    if enough:
+    if not too_few(len(target), len(nontarget), n_speakers):
         draws = draw_metrics(
             {"eer": DetPoints.eer}, target, nontarget, *speakers, n_draws=n_draws, seed=seed
         )

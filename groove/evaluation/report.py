@@ -47,11 +47,19 @@ def write_report(report: Report, out: Path, *, figures: bool = True) -> list[Pat
         "metrics.json": json.dumps(to_json(report), ensure_ascii=False, indent=1) + "\n",
     }
     everything: list[SystemResult | Unmeasured] = [*report.systems, *report.unmeasured]
-    missing = sorted({name for s in everything for name in s.exclusions.missing_files})
-    failed = [
-        json.dumps({"system": s.name, "path": path, "reason": reason}, ensure_ascii=False)
+    losses = [
+        (s.name, left_out)
         for s in everything
-        for path, reason in s.exclusions.failed
+        for left_out in (
+            s.exclusions,
+            *(s.losses.values() if isinstance(s, SystemResult) else ()),
+        )
+    ]
+    missing = sorted({name for _, left_out in losses for name in left_out.missing_files})
+    failed = [
+        json.dumps({"system": name, "path": path, "reason": reason}, ensure_ascii=False)
+        for name, left_out in losses
+        for path, reason in left_out.failed
     ]
     for name, lines in (("missing.txt", missing), ("failed.jsonl", list(dict.fromkeys(failed)))):
         (out / name).unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from groove.bootstrap import Interval
 from groove.evaluation.document import Block, Heading, Picture, Table, Text
-from groove.evaluation.findings import PairResult, Report, SystemResult, Unmeasured
+from groove.evaluation.findings import Exclusions, PairResult, Report, SystemResult, Unmeasured
 from groove.evaluation.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS
 from groove.metrics import MIN_FALSE_MATCHES
 from groove.version import VERSION
@@ -43,6 +43,14 @@ def report_blocks(report: Report, pictures: Sequence[Picture], *, drawn: bool) -
     yield Heading(f"Evaluation on {systems[0].trials}", 1)
     for system in systems:
         yield Text(_summary(system))
+        n_speakers = system.measured.n_target_speakers
+        if n_speakers < MIN_CELL_SPEAKERS:
+            yield Text(
+                f"{system.title}: too few speakers for the intervals: {n_speakers} with target "
+                f"trials, where at least {MIN_CELL_SPEAKERS} are needed; take all intervals here "
+                "as too narrow.",
+                is_warning=True,
+            )
         if system.measured.metrics["eer"].value == 0:
             yield Text(
                 f"{system.title}: one threshold separates all trials, so EER and minDCF are 0 and "
@@ -51,9 +59,11 @@ def report_blocks(report: Report, pictures: Sequence[Picture], *, drawn: bool) -
                 is_warning=True,
             )
     for lost in report.unmeasured:
-        yield Text(f"{lost.title}: not measured: {lost.reason}.", is_warning=True)
+        yield Text(f"NOT measured: {lost.title}: {lost.reason}.", is_warning=True)
     for note in dict.fromkeys(note for system in systems for note in system.notes):
         yield Text(f"Trials: {note}.", is_warning=note.startswith("NOT"))
+    for note in dict.fromkeys(note for system in systems for note in system.familiar):
+        yield Text(f"{note}.", is_warning=True)
     for note in dict.fromkeys(note for system in systems for note in system.unchecked):
         yield Text(f"{note[0].upper()}{note[1:]}.", is_warning=True)
     yield from _exclusion_blocks([*systems, *report.unmeasured])
@@ -113,26 +123,35 @@ def _exclusion_blocks(systems: Sequence[SystemResult | Unmeasured]) -> Iterator[
             is_warning=True,
         )
     for system in systems:
-        left_out = system.exclusions
-        if left_out.missing_files:
-            yield Text(
-                f"{system.title}: {len(left_out.missing_files):,} files are missing, so "
-                f"{left_out.n_missing_trials:,} trials were left out: "
-                f"{_listed(list(left_out.missing_files))} (all in missing.txt).",
-                is_warning=True,
-            )
-        share = len(left_out.failed) / max(left_out.n_recordings, 1)
-        text = (
-            f"{system.title}: failure to acquire {len(left_out.failed):,} of "
-            f"{left_out.n_recordings:,} recordings ({100 * share:.2f} %)"
+        yield from _losses(system.title, system.exclusions)
+        if isinstance(system, SystemResult):
+            for what, left_out in system.losses.items():
+                yield from _losses(f"{system.title}, {what}", left_out, with_trials=False)
+
+
+def _losses(title: str, left_out: Exclusions, *, with_trials: bool = True) -> Iterator[Block]:
+    """What is missing, and what gave no embedding; ``with_trials``: and what that cost."""
+    if left_out.missing_files:
+        cost = f", so {left_out.n_missing_trials:,} trials were left out" if with_trials else ""
+        yield Text(
+            f"{title}: {len(left_out.missing_files):,} files are missing{cost}: "
+            f"{_listed(list(left_out.missing_files))} (all in missing.txt).",
+            is_warning=True,
         )
-        if left_out.failed:
-            reasons = [f"{Path(path).name}: {reason}" for path, reason in left_out.failed]
-            text += (
-                f", so {left_out.n_failed_trials:,} trials were left out: {_listed(reasons)} "
-                "(all in failed.jsonl)"
-            )
-        yield Text(f"{text}.", is_warning=bool(left_out.failed))
+    share = len(left_out.failed) / max(left_out.n_recordings, 1)
+    text = (
+        f"{title}: failure to acquire {len(left_out.failed):,} of "
+        f"{left_out.n_recordings:,} recordings ({100 * share:.2f} %"
+    )
+    if left_out.failure_rate:
+        _, low, high = _values(left_out.failure_rate)
+        text += f"; {100 * low:.2f} to {100 * high:.2f}"
+    text += ")"
+    if left_out.failed:
+        reasons = [f"{Path(path).name}: {reason}" for path, reason in left_out.failed]
+        cost = f", so {left_out.n_failed_trials:,} trials were left out" if with_trials else ""
+        text += f"{cost}: {_listed(reasons)} (all in failed.jsonl)"
+    yield Text(f"{text}.", is_warning=bool(left_out.failed))
 
 
 def _metric_table(systems: Sequence[SystemResult]) -> Table:
@@ -181,7 +200,7 @@ def _comparison_blocks(pairs: Sequence[PairResult]) -> Iterator[Block]:
                     f"{pair.a}: {values[0]}",
                     f"{pair.b}: {values[1]}",
                     f"{change[0]} ({change[1]} to {change[2]})",
-                    names[c.better],
+                    names[c.better] + (f": {c.reason}" if c.reason else ""),
                 )
             )
     if rows:
@@ -196,7 +215,9 @@ def _comparison_blocks(pairs: Sequence[PairResult]) -> Iterator[Block]:
             )
     yield Text(
         "Both systems are weighed by the same draws of speakers, on the trials that both could "
-        "score. One is called better only if the 95 % interval of the difference excludes 0.",
+        "score. One is called better only if the 95 % interval of the difference excludes 0, on at "
+        f"least {MIN_CELL_TRIALS} trials of each kind and {MIN_CELL_SPEAKERS} speakers with target "
+        "trials.",
         is_note=True,
     )
 
@@ -244,7 +265,7 @@ def _settings_table(systems: Sequence[SystemResult]) -> Table:
         "model": [s.model for s in systems],
         "model hash": [s.model_hash[:16] for s in systems],
         "embedding size": [str(s.embedding_size) for s in systems],
-        "trained on (its speakers are not compared)": [s.training_data for s in systems],
+        "trained on, as the card says": [s.training_data for s in systems],
         "cutting": [s.cutting for s in systems],
         "score": [s.back_end for s in systems],
         "log-likelihood ratios": [s.calibration or "none" for s in systems],

@@ -32,7 +32,7 @@ def to_json(report: Report) -> dict[str, Any]:
                 "value_a": c.interval.a,
                 "value_b": c.interval.b,
                 "better": {"a": pair.a, "b": pair.b, "none": None}[c.better],
-                "reason": None,
+                "reason": c.reason or None,
             }
             | {"a": pair.a, "b": pair.b}
             for pair in report.pairs
@@ -68,6 +68,7 @@ def _system_json(system: SystemResult) -> dict[str, Any]:
         "calibration": system.calibration or None,
         "notes": list(system.notes),
         "unchecked": list(system.unchecked),
+        "familiar": list(system.familiar),
         "training_data": system.training_data,
         "n_target": measured.n_target,
         "n_nontarget": measured.n_nontarget,
@@ -84,6 +85,16 @@ def _system_json(system: SystemResult) -> dict[str, Any]:
             "n_recordings": left_out.n_recordings,
             "n_failed": len(left_out.failed),
             "n_trials": left_out.n_failed_trials,
+            "low": left_out.failure_rate.low if left_out.failure_rate else None,
+            "high": left_out.failure_rate.high if left_out.failure_rate else None,
+        },
+        "losses": {
+            what: {
+                "n_recordings": lost.n_recordings,
+                "n_failed": len(lost.failed),
+                "n_missing_files": len(lost.missing_files),
+            }
+            for what, lost in system.losses.items()
         },
         "excluded": {
             "n_repeated_trials": left_out.n_repeated,

@@ -10,7 +10,7 @@ was recorded. A set is made from an official list and a folder (`from_list`), fr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from groove.evaluation.enrollments import Search, all_or_none, owners_of, some_o
 from groove.evaluation.list_speakers import speakers_of_list
 from groove.evaluation.trial_table import Bools, Ints, TrialTable, read_trial_table
 from groove.evaluation.val_meta import read_val_meta
+from groove.joined import Files, files_of_utterance, joined_files
 from groove.manifest import Utterance, read_manifest
 from groove.trials import TrialForm, draw_trials
 
@@ -31,8 +32,9 @@ ALL_PAIRS_UP_TO = 3_000_000  # more pairs than that are drawn from, by seed
 class TrialSet:
     """Trials, the recordings behind them, their speakers and conditions.
 
-    ``enrollment_files`` [E] and ``test_files`` [T] hold paths that exist; None stands for an
-    enrollment or test with a missing file. Speakers are numbers that enrollments and tests share.
+    ``enrollment_files`` [E] and ``test_files`` [T] hold paths that exist, of joined utterances the
+    first; None stands for an enrollment or test with a missing file. Speakers are numbers that
+    enrollments and tests share.
     """
 
     name: str
@@ -48,6 +50,7 @@ class TrialSet:
     condition: str = ""  # what the conditions are: "genre"
     missing: tuple[str, ...] = ()  # files that the list names and nobody has
     notes: tuple[str, ...] = ()
+    joined: Mapping[Path, Files] = field(default_factory=dict)  # see `groove.joined`
 
     @property
     def is_all_pairs(self) -> bool:
@@ -172,7 +175,14 @@ def from_utterances(
     else:
         table, notes = read_trial_table(trials, form), ()
         name = f"{trials.name} of {name}"
-    search = Search(lambda key: resolve_audio(by_id[key].path))
+    whole: list[Files] = []
+
+    def find(key: str) -> Path | None:
+        files = all_or_none([resolve_audio(path) for path in files_of_utterance(by_id[key])])
+        whole.extend([files] if files else [])
+        return files[0] if files else None
+
+    search = Search(find)
     owners = [owners_of(table.enrollment_ids, enroll_map), [[t] for t in table.test_ids]]
     for side in owners:
         _refuse_unknown([one for group in side for one in group], by_id, name)
@@ -198,6 +208,7 @@ def from_utterances(
             condition=condition if conditions[0] else "",
             missing=tuple(str(by_id[key].path) for key in search.missing),
             notes=notes,
+            joined=joined_files(whole),
         ),
         name,
     )

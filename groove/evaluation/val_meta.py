@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -14,8 +15,10 @@ def read_val_meta(path: Path) -> list[Utterance]:
     """The lines of val_meta.jsonl as utterances whose path is what is there: audio, else features.
 
     Raises:
-        ManifestError: no such file, or a line without its keys.
+        ManifestError: no such file, a line without its keys, or a list of a folder that was not
+            prepared to the end, or changed since.
     """
+    _refuse_half_prepared(path)
     utterances = []
     for where, _, line in read_lines(path):
         try:
@@ -44,6 +47,25 @@ def read_val_meta(path: Path) -> list[Utterance]:
     if not utterances:
         raise ManifestError(f"{path}: no utterance in it. {HELP}")
     return utterances
+
+
+def _refuse_half_prepared(path: Path) -> None:
+    """In a folder that `groove prepare` worked in, the list must be the one it closed with."""
+    if not (path.is_file() and path.with_name("probed.jsonl").is_file()):
+        return
+    try:
+        values = json.loads(path.with_name("prepared.json").read_text(encoding="utf-8"))
+        wanted = values["sha256"].get(path.name)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        raise ManifestError(
+            f"{path.parent}: no usable prepared.json beside probed.jsonl, so it was not prepared "
+            "to the end; run groove prepare again"
+        ) from None
+    if wanted not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
+        raise ManifestError(
+            f"{path}: not the list that prepared.json was written with; run groove prepare again, "
+            "or use the changed list from another folder"
+        )
 
 
 def _from_here(path: Path, folder: Path) -> Path | None:

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from groove.card import ModelCard
 from groove.errors import CardError, ModelError, TrainingError
-from groove.training.encoder import EncoderModule
+from groove.training.encoder import EncoderModule, TorchEncoder
 from groove.training.networks import Network, build_encoder
 
 FORMAT = "groove-checkpoint"
@@ -125,7 +125,27 @@ def load_encoder(path: str | os.PathLike[str]) -> tuple[EncoderModule, ModelCard
     Raises:
         ModelError: see `load`; or the tensors do not fit the network that the file names.
     """
+    return _encoder_of(load(path), path)
+
+
+def open_torch_encoder(path: str | os.PathLike[str]) -> TorchEncoder:
+    """The same, ready to be called, with what the checkpoint says of its speakers.
+
+    Raises:
+        ModelError: see `load_encoder`.
+    """
     checkpoint = load(path)
+    data = checkpoint.config.get("data") or {}
+    return TorchEncoder(
+        *_encoder_of(checkpoint, path),
+        training_speakers=checkpoint.speakers,
+        validated_on=str(data.get("val") or ""),
+    )
+
+
+def _encoder_of(
+    checkpoint: Checkpoint, path: str | os.PathLike[str]
+) -> tuple[EncoderModule, ModelCard]:
     module = build_encoder(checkpoint.network, checkpoint.card.fbank)
     try:
         module.backbone.load_state_dict(checkpoint.model)

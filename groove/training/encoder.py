@@ -8,6 +8,7 @@ take a network that was never exported.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -44,8 +45,21 @@ class EncoderModule(nn.Module):
 class TorchEncoder:
     """An `EncoderModule` as the rest of Groove knows encoders: numpy in, numpy out, with a card."""
 
-    def __init__(self, module: EncoderModule, card: ModelCard) -> None:
+    def __init__(
+        self,
+        module: EncoderModule,
+        card: ModelCard,
+        *,
+        training_speakers: Iterable[str] = (),
+        validated_on: str = "",
+    ) -> None:
         """Take a module, which is put into evaluation mode, and its card.
+
+        Args:
+            module: front end and backbone.
+            card: of the module's front end.
+            training_speakers: who it was trained on, where a checkpoint says so.
+            validated_on: the list by which the training chose its best epoch, likewise.
 
         Raises:
             ModelError: the card's front end is not the module's.
@@ -57,6 +71,8 @@ class TorchEncoder:
             )
         self.module = module.eval()
         self.card = card
+        self.training_speakers = frozenset(training_speakers)
+        self.validated_on = validated_on
 
     @property
     def model_hash(self) -> str:

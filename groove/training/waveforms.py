@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groove.audio import SAMPLE_RATE, read_span
-from groove.errors import EmptyAudio, ManifestError
+from groove.errors import EmptyAudio
+from groove.joined import parts_of as joined_parts
 from groove.manifest import Utterance
 
 INT16 = np.float32(32768)
@@ -57,31 +58,9 @@ def parts_of(utterance: Utterance) -> tuple[Part, ...]:
     """The files that an utterance is made of, in order: one, but for joined ones.
 
     Raises:
-        ManifestError: ``parts`` that are not a list of paths and seconds, or that do not begin
-            with the utterance's own path (relative ones could not be found then).
+        ManifestError: see `groove.joined.parts_of`.
     """
-    listed = utterance.fields.get("parts")
-    if listed is None:
-        return (Part(Path(utterance.path), samples(utterance.seconds)),)
-    try:
-        named = [(Path(part["path"]), float(part["seconds"])) for part in listed]
-        first = named[0][0]
-    except (TypeError, KeyError, ValueError, IndexError) as error:
-        raise ManifestError(
-            f'{utterance.utterance_id}: "parts" is damaged ({error!r}); wanted a list of '
-            '{"path", "seconds"}: prepare the corpus again'
-        ) from None
-    folder = Path(utterance.path)
-    if first.is_absolute():
-        folder = folder.parent
-    elif folder.parts[-len(first.parts) :] == first.parts:
-        folder = Path(*folder.parts[: -len(first.parts)])
-    else:
-        raise ManifestError(
-            f'{utterance.utterance_id}: its parts begin with "{first}" but its path is '
-            f"{utterance.path}; wanted the same file: prepare the corpus again"
-        )
-    return tuple(Part(folder / path, samples(seconds)) for path, seconds in named)
+    return tuple(Part(path, samples(seconds)) for path, seconds in joined_parts(utterance))
 
 
 class FileSource:

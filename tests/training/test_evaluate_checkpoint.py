@@ -66,6 +66,8 @@ def test_the_seeds_commands_bare(prepared: Path) -> None:
     assert {"metrics.txt", "roc.png", "det.png", "score_hist.png"} <= names
     found = json.loads((out / "metrics.json").read_text())["systems"][0]
     assert (found["n_target"], found["n_nontarget"]) == (2, 4)
+    (chosen,) = found["familiar"]  # nobody was trained on, but they chose the epoch
+    assert "chosen among its training's epochs on 2 of the 2 named speakers" in chosen
     done = script("verify_pairs.py", cwd=prepared)
     assert done.returncode == 0, done.stderr
     rows = (out / "scores.tsv").read_text().splitlines()
@@ -127,3 +129,21 @@ def test_a_checkpoint_is_calibrated_as_a_checkpoint(prepared: Path, tmp_path: Pa
     assert before.card.calibration is None and after.card.calibration is not None
     waveform = np.random.default_rng(0).normal(0, 0.1, (1, 16_000)).astype(np.float32)
     np.testing.assert_array_equal(before(waveform), after(waveform))
+
+
+def test_a_checkpoint_says_whom_it_was_trained_and_chosen_on(
+    prepared: Path, tmp_path: Path
+) -> None:
+    val = tmp_path / "val.jsonl"
+    line = {"utterance_id": "v", "speaker_id": "李四", "path": "v.wav", "seconds": 1.0}
+    val.write_text(json.dumps(line) + "\n")
+    config = {"data": {"val": str(val)}}
+    save(checkpoint(speakers=["王五", "张三"], config=config), tmp_path / "best.pt")
+    done = groove(
+        "evaluate", "--val-meta", str(prepared / "processed/cn_celeb2/val_meta.jsonl"), "--model",
+        str(tmp_path / "best.pt"), "--out", str(tmp_path / "out"), "--draws", "2", "--no-figures",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "out" / "metrics.txt").read_text()
+    assert "was TRAINED on 1 of the 2 named speakers of val_meta.jsonl (张三)" in text
+    assert "epochs on 1 of the 2 named speakers of val_meta.jsonl (李四)" in text
