@@ -3,13 +3,13 @@
 PYTHON ?= python3
 WAV1 ?= examples/voice_a_1.wav
 WAV2 ?= examples/voice_a_2.wav
-MODEL ?= campplus-zh-en
+MODEL ?= groove-ecapa
 PIP = -m pip install --quiet --disable-pip-version-check
 
 .PHONY: compare test check lint test-core test-peers test-browser model clean
 
 # Base install only: no torch, no matplotlib. Exit status 1 of compare means "different voices".
-compare: .venv/ready model
+compare: .venv/ready
 	.venv/bin/groove compare $(WAV1) $(WAV2) --model $(MODEL)
 
 # The whole of it: style, types, import contracts, every test, then the base install alone.
@@ -36,11 +36,11 @@ test-peers: .venv-train/ready-dev model
 	.venv-train/bin/python -m pytest -m peers
 
 # The web page in a real Chromium (Debian: apt-get install chromium chromium-driver); not part of CI.
-test-browser: .venv-train/ready-dev model
+test-browser: .venv-train/ready-dev
 	.venv-train/bin/python $(PIP) -r requirements/browser.txt
 	.venv-train/bin/python -m pytest -m browser
 
-# Converting a public checkpoint needs torch, once, in an environment of its own.
+# Another model, for the tests that need it: converting it needs torch, once.
 model: .venv/ready
 	@.venv/bin/groove models show campplus-zh-en --json | grep -q '"hash_matches": true' || \
 	  { $(MAKE) .venv-train/ready && .venv-train/bin/groove models pull campplus-zh-en; }

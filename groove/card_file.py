@@ -12,6 +12,7 @@ calibrate before enrolling.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,9 +21,11 @@ from typing import Any
 
 from groove.card import METADATA_KEY, ModelCard
 from groove.encoder import OnnxEncoder
-from groove.errors import ModelError
+from groove.errors import CardError, ModelError
 
 METADATA_FIELD, KEY_FIELD, VALUE_FIELD = 14, 1, 2  # onnx.proto: ModelProto, StringStringEntryProto
+# What a person may say of a model; the rest of a card is measured, or follows from the network.
+DESCRIPTIVE = ("name", "version", "licence", "source", "parent", "training_data")
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
 
@@ -52,6 +55,30 @@ def write_card(model: Path, card: ModelCard, out: Path) -> Path:
     finally:
         aside.unlink(missing_ok=True)
     return out
+
+
+def described(card: ModelCard, path: Path) -> ModelCard:
+    """The card with what a JSON file says of the model.
+
+    Args:
+        card: of the model.
+        path: holds one object; its fields are some of `DESCRIPTIVE`.
+
+    Raises:
+        CardError: the file cannot be read, is no such object, or names another field.
+    """
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CardError(f"{path}: cannot be read as JSON ({error})") from None
+    if not isinstance(fields, dict):
+        raise CardError(f"{path}: holds {type(fields).__name__}; wanted one object of card fields")
+    unknown = sorted(set(fields) - set(DESCRIPTIVE))
+    if unknown:
+        raise CardError(
+            f"{path}: {unknown[0]!r} is not to be said; wanted {', '.join(DESCRIPTIVE)}"
+        )
+    return card.with_fields(fields)
 
 
 def with_card(data: bytes, card: ModelCard, where: str = "model") -> bytes:

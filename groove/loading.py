@@ -9,7 +9,7 @@ from pathlib import Path
 
 from groove import mnn_encoder, models
 from groove.encoder import Encoder, OnnxEncoder
-from groove.errors import MissingExtra, ModelError, UnknownModel
+from groove.errors import MissingExtra, ModelError
 
 CHECKPOINT_SUFFIXES = {".pt", ".pth", ".ckpt", ".bin", ".safetensors"}
 OWN_FORMAT = b"groove-checkpoint"  # stands in the file as plain text
@@ -21,8 +21,9 @@ def open_encoder(
     """Open a model by catalogue name or path.
 
     Args:
-        model: a name from the catalogue, or the path of a model file (``.onnx``, or ``.mnn`` with
-            its card beside it) or of a checkpoint of `groove train`; None is the default model.
+        model: a name that `groove models list` knows, or the path of a model file (``.onnx``, or
+            ``.mnn`` with its card beside it) or of a checkpoint of `groove train`; None is the
+            default model.
         threads: see `OnnxEncoder`; a checkpoint computes with torch's own number.
 
     Raises:
@@ -31,21 +32,13 @@ def open_encoder(
             used.
         MissingExtra: a checkpoint of ours, which torch must open.
     """
-    name = models.DEFAULT if model is None else os.fspath(model)
-    if name in models.catalogue():
-        return OnnxEncoder(models.installed_path(name), threads=threads)
-    path = Path(name)
-    if path.suffix.lower() in CHECKPOINT_SUFFIXES and path.is_file():
+    path = models.path_of(model)
+    if path.suffix.lower() in CHECKPOINT_SUFFIXES:
         if _is_ours(path):
             return _open_checkpoint(path)
         raise ModelError(
             f"{path}: a checkpoint, not a model file; turn it into one first:  "
             f"groove import {path} --kind KIND --out {path.with_suffix('.onnx').name}"
-        )
-    if not path.is_file():
-        raise UnknownModel(
-            f"{name}: no such file, and no model of that name "
-            f"(known: {', '.join(models.catalogue())})"
         )
     if path.suffix.lower() == mnn_encoder.SUFFIX:
         return mnn_encoder.MnnEncoder(path, threads=threads)

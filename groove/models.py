@@ -1,4 +1,7 @@
-"""The catalogue of models that Groove knows by name, and the folder where they lie.
+"""The models that Groove knows by name, and where their files lie.
+
+A built-in model is a file of the package: it is there the minute Groove is installed. Any other is
+in the catalogue and is pulled once.
 
 The catalogue (assets/catalogue.json) holds for each name: where the weights come from, their
 licence, size and SHA-256, the kind that the importer needs, and the measured part of the model card
@@ -22,7 +25,26 @@ from typing import Any
 from groove.encoder import file_hash
 from groove.errors import PullError, UnknownModel
 
-DEFAULT = "campplus-zh-en"
+DEFAULT = "groove-ecapa"
+
+
+@dataclass(frozen=True)
+class BuiltInModel:
+    """A model file that is part of the package; everything else stands in its card."""
+
+    name: str
+    summary: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(str(files("groove").joinpath(f"assets/{self.name}.onnx")))
+
+
+_BUILT_IN = (
+    BuiltInModel("groove-ecapa", "ECAPA-TDNN C256, 192-dim, distilled by Groove from CAM++"),
+)
+BUILT_IN = {model.name: model for model in _BUILT_IN}
 
 
 @dataclass(frozen=True)
@@ -65,18 +87,24 @@ def catalogue() -> dict[str, CatalogueEntry]:
     return {entry.name: entry for entry in entries}
 
 
+def names() -> tuple[str, ...]:
+    """Every name that stands for a model, those that are in the package first."""
+    return (*BUILT_IN, *catalogue())
+
+
 def entry(name: str) -> CatalogueEntry:
     """The catalogue's entry of that name.
 
     Raises:
         UnknownModel: there is none.
     """
+    if name in BUILT_IN:
+        raise UnknownModel(f"{name}: is part of the package; there is nothing to pull")
     try:
         return catalogue()[name]
     except KeyError:
         raise UnknownModel(
-            f"{name}: no model of that name (known: {', '.join(catalogue())}); "
-            "see  groove models list"
+            f"{name}: no model of that name (known: {', '.join(names())}); see  groove models list"
         ) from None
 
 
@@ -122,12 +150,30 @@ def installed_path(name: str) -> Path:
     Raises:
         UnknownModel: it was not pulled yet, or the file is not what was pulled.
     """
+    if name in BUILT_IN:
+        return BUILT_IN[name].path
     if installed(name) is None:
         raise UnknownModel(
             f"{name}: not here yet ({model_path(name)}); fetch it once with  "
             f"groove models pull {name}"
         )
     return model_path(name)
+
+
+def path_of(model: str | os.PathLike[str] | None) -> Path:
+    """The file of a name or path that a user gives; None means the default model.
+
+    Raises:
+        UnknownModel: neither a known name nor a file, or a known model that was not pulled yet.
+    """
+    name = DEFAULT if model is None else os.fspath(model)
+    if name in names():
+        return installed_path(name)
+    if not Path(name).is_file():
+        raise UnknownModel(
+            f"{name}: no such file, and no model of that name (known: {', '.join(names())})"
+        )
+    return Path(name)
 
 
 def write_record(record: InstalledModel) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groove.card_file import with_card, write_card
+from groove.card_file import described, with_card, write_card
 from groove.encoder import OnnxEncoder
 from groove.errors import CardError, ModelError
 from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
@@ -103,3 +103,26 @@ def test_groove_calibrate_advises_speakers_that_were_not_trained_on() -> None:
     said = " ".join(groove("calibrate", "--help").stdout.split())
     assert "train.jsonl" not in said and "--manifest calibration.jsonl" in said
     assert "speakers that neither training nor evaluation holds" in said
+
+
+def test_a_person_may_say_what_a_model_is_and_nothing_that_is_measured(tmp_path: Path) -> None:
+    card, said = OnnxEncoder(TINY_MODEL, threads=1).card, tmp_path / "said.json"
+    said.write_text('{"name": "声纹", "version": "2", "licence": "CC0-1.0"}', encoding="utf-8")
+    found = described(card, said)
+    assert (found.name, found.version, found.licence) == ("声纹", "2", "CC0-1.0")
+    assert (found.fbank, found.thresholds, found.source) == (
+        card.fbank,
+        card.thresholds,
+        card.source,
+    )
+    for text, message in {
+        '{"min_speech_s": 0.1}': "'min_speech_s' is not to be said; wanted name, version",
+        '{"name": 7}': "name is 7; wanted text",
+        '["name"]': "holds list; wanted one object",
+        "{": "cannot be read as JSON",
+    }.items():
+        said.write_text(text, encoding="utf-8")
+        with pytest.raises(CardError, match=message):
+            described(card, said)
+    with pytest.raises(CardError, match=r"absent.json: cannot be read"):
+        described(card, tmp_path / "absent.json")

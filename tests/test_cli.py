@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from groove.encoder import file_hash
 from tests.conftest import ROOT, VOICE_A, VOICE_A2, VOICE_B
 
 TINY_MODEL = ROOT / "tests" / "data" / "model" / "tiny.onnx"
@@ -115,7 +116,7 @@ def test_a_model_that_is_no_model_says_what_to_do(tmp_path: Path) -> None:
     junk = tmp_path / "junk.onnx"
     junk.write_bytes(b"junk")
     for model, message in (
-        ("nothing", "no model of that name (known: campplus-zh-en)"),
+        ("nothing", "no model of that name (known: groove-ecapa, campplus-zh-en)"),
         (str(checkpoint), "groove import"),
         (str(junk), "junk.onnx"),
     ):
@@ -185,11 +186,22 @@ def test_embed_takes_files_and_manifests(tmp_path: Path) -> None:
 
 
 def test_models_list_and_show() -> None:
-    assert "campplus-zh-en (default)" in groove("models", "list").stdout
+    listed = groove("models", "list").stdout
+    assert "groove-ecapa (default)  in the package" in listed and "\ncampplus-zh-en  " in listed
     shown = groove("models", "show", "campplus-zh-en").stdout
     assert "Apache-2.0" in shown and "3D-Speaker" in shown and "SHA-256" in shown
     assert groove("models", "show", "nothing").returncode == 2
-    assert json.loads(groove("models", "list", "--json").stdout)[0]["name"] == "campplus-zh-en"
+    rows = json.loads(groove("models", "list", "--json").stdout)
+    assert [(row["name"], row["default"]) for row in rows] == [
+        ("groove-ecapa", True),
+        ("campplus-zh-en", False),
+    ]
+    shown = groove("models", "show", "groove-ecapa").stdout
+    assert "in the package" in shown and "false matches 0.01: threshold" in shown
+    known = json.loads(groove("models", "show", "groove-ecapa", "--json").stdout)["built_in"]
+    assert file_hash(Path(known["path"])) == known["sha256"]
+    pulled = groove("models", "pull", "groove-ecapa")
+    assert pulled.returncode == 0 and pulled.stdout.strip() == known["path"]
 
 
 def wav(samples: np.ndarray, rate: int = 16_000) -> bytes:

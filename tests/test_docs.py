@@ -39,13 +39,18 @@ def test_both_readmes_hold_the_same_commands_in_the_same_order() -> None:
     assert english == chinese
 
 
-def test_both_readmes_hold_the_same_numbers() -> None:
+@pytest.mark.parametrize(
+    "pair",
+    [READMES, *((f"docs/{n}.md", f"docs/{n}_ch.md") for n in ("model-card", "privacy"))],
+    ids=lambda pair: str(pair[0]),
+)
+def test_the_tables_of_both_languages_hold_the_same_numbers(pair: tuple[str, str]) -> None:
     tables = [
         re.findall(r"^\|.*\|$", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
-        for name in READMES
+        for name in pair
     ]
     numbers = [re.findall(r"\d+(?:\.\d+)?", " ".join(table)) for table in tables]
-    assert numbers[0] == numbers[1] and len(numbers[0]) > 5
+    assert numbers[0] == numbers[1] and len(tables[0]) > 5
 
 
 def test_no_placeholder_is_left() -> None:

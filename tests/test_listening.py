@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groove import models
 from groove.audio import SAMPLE_RATE, read_audio
 from groove.errors import MissingExtra, SettingsError, StoreError
 from groove.listening import Listener, microphone_blocks, pcm_blocks
@@ -109,10 +108,7 @@ def test_without_the_extra_the_command_to_install_it_is_told(
         next(iter(microphone_blocks(16_000)))
 
 
-@pytest.mark.model
 def test_the_command_names_two_people_and_a_stranger_in_turn(tmp_path: Path) -> None:
-    if models.installed("campplus-zh-en") is None:
-        pytest.skip("campplus-zh-en is not here: groove models pull campplus-zh-en")
     db = ("--db", str(tmp_path / "people.db"))
     script = [sys.executable, "demos/real_time.py", "--stdin", *db]
     sound = pcm(read_audio(VOICE_A2), silence(4), read_audio(VOICE_B), silence(4))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import groove
 from groove import models
 from groove.encoder import OnnxEncoder
 from groove.errors import ModelError, UnknownModel
@@ -34,13 +35,22 @@ def test_a_path_is_opened_as_text_or_as_path() -> None:
         assert encoder.card.name == "tiny"
 
 
-def test_a_name_and_the_default_are_opened_from_the_model_folder(folder: Path) -> None:
+def test_a_pulled_model_is_opened_from_the_model_folder(folder: Path) -> None:
     with pytest.raises(UnknownModel, match="groove models pull campplus-zh-en"):
-        open_encoder()
-    install(models.DEFAULT)
+        open_encoder("campplus-zh-en")
+    install("campplus-zh-en")
+    encoder = open_encoder("campplus-zh-en")
+    assert isinstance(encoder, OnnxEncoder) and encoder.path.parent == folder
+
+
+def test_the_default_is_in_the_package_and_needs_no_folder(folder: Path) -> None:
+    package = Path(groove.__file__).parent
     for model in (None, models.DEFAULT):
-        encoder = open_encoder(model)
-        assert isinstance(encoder, OnnxEncoder) and encoder.path.parent == folder
+        encoder = open_encoder(model, threads=1)
+        assert isinstance(encoder, OnnxEncoder)
+        assert encoder.path.is_relative_to(package) and encoder.card.name == models.DEFAULT
+    with pytest.raises(UnknownModel, match="is part of the package; there is nothing to pull"):
+        models.entry(models.DEFAULT)
 
 
 @pytest.mark.parametrize("suffix", sorted(CHECKPOINT_SUFFIXES))
@@ -53,5 +63,7 @@ def test_a_checkpoint_is_sent_to_the_importer(tmp_path: Path, suffix: str) -> No
 
 @pytest.mark.parametrize("model", ["nothing", "nothing.onnx", "nothing.pt", "", "."])
 def test_neither_name_nor_file_lists_the_known_names(model: str) -> None:
-    with pytest.raises(UnknownModel, match=r"no model of that name \(known: campplus-zh-en"):
+    with pytest.raises(
+        UnknownModel, match=r"no model of that name \(known: groove-ecapa, campplus-zh-en"
+    ):
         open_encoder(model)

@@ -62,6 +62,7 @@ def command(
     from groove.api import Embedder
     from groove.card_file import write_card
     from groove.evaluation.cache import EmbeddingCache
+    from groove.models import path_of
 
     if trials is None and manifest is None:
         raise SettingsError("give --manifest, or --trials with --audio or --manifest")
@@ -76,21 +77,13 @@ def command(
         else:
             assert manifest is not None
             card = _from_manifest(embedder, known, manifest, name, n_workers)
-    write_card(_file(model), card, out)
+    write_card(path_of(model), card, out)
     clear()
     if as_json:
         click.echo(json.dumps(_measured(card), ensure_ascii=False))
         return
     click.echo(_text(card))
     click.echo(str(out))
-
-
-def _file(model: str | None) -> Path:
-    """The file behind a name or a path."""
-    from groove import models
-
-    name = models.DEFAULT if model is None else model
-    return models.installed_path(name) if name in models.catalogue() else Path(name)
 
 
 def _from_manifest(

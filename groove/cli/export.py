@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from groove.card_file import described
 from groove.cli import options
 from groove.errors import MissingExtra
 
@@ -49,6 +50,12 @@ if TYPE_CHECKING:
 @click.option(
     "--margin", type=float, help="Loss of EER that int8 may cost, absolute.  [default: 0.003]"
 )
+@click.option(
+    "--card",
+    "card_file",
+    type=click.Path(path_type=Path),
+    help="A JSON object of what the files say of themselves: name, version, licence, ...",
+)
 @click.option("--opset", type=int, help="ONNX operator set.  [default: 17]")
 @options.as_json
 def command(
@@ -64,6 +71,7 @@ def command(
     model_input: str,
     speech: Path | None,
     margin: float | None,
+    card_file: Path | None,
     opset: int | None,
     as_json: bool,
 ) -> None:
@@ -98,12 +106,14 @@ def command(
         **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
     )
     source = open_source(ckpt, kind)
+    card = source.card if card_file is None else described(source.card, card_file)
     labelled = None
     if int8 and speech is not None:
-        labelled = labelled_speech(speech, read_utterances(speech))
+        utterances = read_utterances(speech)
+        labelled = labelled_speech(speech, utterances, margin=request.margin)
     done = export_all(
         source.module,
-        source.card,
+        card,
         out_dir,
         request,
         voices=read_voices(speech),
@@ -112,7 +122,7 @@ def command(
         progress=_progress,
     )
     if as_json:
-        click.echo(json.dumps(report(source.card, done), ensure_ascii=False))
+        click.echo(json.dumps(report(card, done), ensure_ascii=False))
     else:
         click.echo("\n".join(_line(exported) for exported in done))
     sys.exit(0 if all(exported.holds for exported in done) else 1)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import groove
 from groove.audio import SAMPLE_RATE
 from groove.encoder import Encoder, OnnxEncoder
-from groove.errors import ModelError, SettingsError
+from groove.errors import AudioError, ModelError, SettingsError
 from groove.fbank import FbankConfig
 from groove.manifest import Utterance
 from groove.parity import Voices, bundled_voices
@@ -229,6 +229,12 @@ def test_too_little_labelled_speech_is_refused(tmp_path: Path) -> None:
     few = [Utterance(f"u{i}", f"s{i % 5}", tmp_path / "x.wav", 1.0) for i in range(20)]
     with pytest.raises(SettingsError, match="4 speakers with two recordings and 24 target trials"):
         labelled_speech(tmp_path, few)
+    # 40 speakers of 4: 27 beside the calibration, 162 pairs. One is 0.6 %, so 0.3 % cannot be seen.
+    some = [Utterance(f"u{i}", f"s{i % 40}", tmp_path / "x.wav", 1.0) for i in range(160)]
+    with pytest.raises(SettingsError, match="a loss of 0.003, wants 20 and 334: .*larger --margin"):
+        labelled_speech(tmp_path, some)
+    with pytest.raises(AudioError):  # enough for 1 %: it goes on to read them
+        labelled_speech(tmp_path, some, margin=0.01)
     with pytest.raises(SettingsError, match="int8 wants labelled speech"):
         export(tmp_path, Request(int8=True))
 
@@ -338,6 +344,16 @@ def test_the_seeds_command_and_its_exit_status(tmp_path: Path) -> None:
     }
     again = run("--ckpt", ckpt, "--out_dir", out, "--split", "--json")
     assert again.returncode == 0 and json.loads(again.stdout)["holds"]
+    said = tmp_path / "card.json"
+    said.write_text('{"name": "张三的模型", "version": "7"}', encoding="utf-8")
+    named = run("--ckpt", ckpt, "--out_dir", out, "--onnx", "--card", said)
+    assert named.returncode == 0, named.stderr
+    card = OnnxEncoder(out / "model.onnx").card
+    assert (card.name, card.version) == ("张三的模型", "7")
+    said.write_text('{"thresholds": []}', encoding="utf-8")
+    wrong = run("--ckpt", ckpt, "--out_dir", tmp_path / "none", "--onnx", "--card", said)
+    assert wrong.returncode == 2 and "'thresholds' is not to be said" in wrong.stderr
+    assert not (tmp_path / "none").exists()
 
 
 def test_checkpoints_that_cannot_be_exported(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 A cosine says little of a quantised network: its embeddings move, but together. So the equal error
 rate decides, reference against exported, on the same trials: every pair of the trial speakers'
 utterances, cut to 1 s, to 2 s and to at most 10 s. The margin is absolute (0.003 = 0.3 % points)
-and must hold at every length. Calibration and trials share no speaker.
+and must hold at every length; one target trial must weigh no more than the margin, or chance would
+decide. Calibration and trials share no speaker.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -89,12 +91,16 @@ class LabelledSpeech:
         return pairs, speakers[pairs[0]] == speakers[pairs[1]]
 
 
-def labelled_speech(source: Path, utterances: Sequence[Utterance]) -> LabelledSpeech:
+def labelled_speech(
+    source: Path, utterances: Sequence[Utterance], *, margin: float = DEFAULT_MARGIN
+) -> LabelledSpeech:
     """Read what an 8-bit export needs.
 
     Args:
         source: what the utterances came from, for messages.
         utterances: with speakers; see `groove.parity.read_utterances`.
+        margin: the loss that will be allowed; so many target trials must be there that one of them
+            weighs no more.
 
     Raises:
         SettingsError: too few speakers or target trials for an error rate.
@@ -108,11 +114,13 @@ def labelled_speech(source: Path, utterances: Sequence[Utterance]) -> LabelledSp
     repeated = [s for s in order[n_calibration:] if len(by_speaker[s]) > 1][:MAX_SPEAKERS]
     n_utterances = [min(MAX_PER_SPEAKER, len(by_speaker[s])) for s in repeated]
     n_target = sum(n * (n - 1) // 2 for n in n_utterances)
-    if len(repeated) < MIN_SPEAKERS or n_target < MIN_TARGETS:
+    wanted = max(MIN_TARGETS, math.ceil(1 / margin)) if margin > 0 else MIN_TARGETS
+    if len(repeated) < MIN_SPEAKERS or n_target < wanted:
         raise SettingsError(
             f"{source}: {len(repeated)} speakers with two recordings and {n_target} target trials "
-            f"beside the calibration; an 8-bit export is judged by its error rate and wants "
-            f"{MIN_SPEAKERS} and {MIN_TARGETS}: give more labelled speech with --speech"
+            f"beside the calibration; an 8-bit export is judged by its error rate and, to see a "
+            f"loss of {margin:g}, wants {MIN_SPEAKERS} and {wanted}: give more labelled speech "
+            "with --speech, or a larger --margin"
         )
     n = round(CALIBRATION_S * SAMPLE_RATE)
     return LabelledSpeech(
