@@ -83,8 +83,8 @@ def command(
     from groove.parity import read_utterances, read_voices
     from groove.training.export import Request, export_all
     from groove.training.export.eer_gate import labelled_speech
+    from groove.training.export.outcome import report
     from groove.training.export.source import open_source
-    from groove.training.export.targets import report
 
     given = {"margin": margin, "opset": opset}
     request = Request(
@@ -123,7 +123,7 @@ def _line(exported: Exported) -> str:
     size = f"{exported.size / 1e6:.1f} MB" if exported.holds else "NOT WRITTEN"
     if not exported.holds and exported.path.exists():
         size += ", an older file is left there"
-    gate = "" if exported.gate is None else f"  {exported.gate}"
+    gate = f"  {exported.gate or exported.failed}".rstrip()
     note = f"  ({exported.note})" if exported.note else ""
     return f"{exported.target:<14} {exported.path}  {size}{gate}{note}"
 

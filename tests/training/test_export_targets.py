@@ -26,7 +26,7 @@ from groove.manifest import Utterance
 from groove.parity import Voices, bundled_voices
 from groove.training import checkpoint
 from groove.training.encoder import EncoderModule
-from groove.training.export import Exported, Request, export_all, export_onnx
+from groove.training.export import Exported, Request, export_all, export_onnx, precision
 from groove.training.export import tensorrt as trt
 from groove.training.export.eer_gate import CUTS_S, LabelledSpeech, labelled_speech
 from groove.training.export.precision import is_front_end, write_int8
@@ -128,6 +128,68 @@ def test_a_graph_that_is_another_function_is_not_left(tmp_path: Path) -> None:
     assert [e.holds for e in done.values()] == [False, False]
     assert [p.name for p in (tmp_path / "all").iterdir()] == ["export.json"]
     assert not json.loads((tmp_path / "all" / "export.json").read_text())["holds"]
+
+
+class NotFinite(nn.Module):
+    """Its file cannot even be asked: encoders refuse values that are not finite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = fill(TinyBackbone(), 131)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        embedding: Tensor = self.inner(frames) * float("nan")
+        return embedding
+
+
+def test_a_network_that_is_not_finite_fails_its_gates_and_the_old_report_goes(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "export.json").write_text('{"holds": true}')
+    module = EncoderModule(FBANK, NotFinite()).eval()
+    done = export(tmp_path, Request(fp16=True, tensorrt=True), module=module)
+    assert len(done) == 4 and not any(e.holds for e in done.values())
+    for exported in done.values():
+        assert "not finite" in exported.failed and not exported.path.exists()
+        assert "/." not in exported.failed  # the file's place, not that where it was tried
+    report = json.loads((tmp_path / "export.json").read_text())
+    assert report["finished"] and not report["holds"]
+    assert all("not finite" in t["failed"] and not t["holds"] for t in report["targets"])
+
+
+def test_a_converter_that_fails_leaves_the_other_targets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise RuntimeError("[ONNXRuntimeError]\nno such thing")
+
+    monkeypatch.setattr("onnxruntime.quantization.quantize_static", crash)
+    speech = LabelledSpeech("buzzes", (), tuple(speakers(3, 2)))
+    request = Request(int8=True, split=True)
+    done = export(tmp_path, request, labelled=speech)
+    assert done["onnx fp32"].holds and done["split"].holds and not done["onnx int8"].holds
+    said = "model.int8.onnx: onnxruntime's quantiser failed: [ONNXRuntimeError] no such thing"
+    assert done["onnx int8"].failed == said
+    assert not json.loads((tmp_path / "export.json").read_text())["holds"]
+
+
+def test_a_run_that_is_cut_short_says_so_in_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    report = tmp_path / "export.json"
+    report.write_text('{"holds": true}')
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(precision, "write_fp16", interrupt)
+        export(tmp_path, Request(fp16=True))
+    found = json.loads(report.read_text())
+    assert not found["finished"] and not found["holds"]
+    assert [(t["target"], t["holds"]) for t in found["targets"]] == [("onnx fp32", True)]
+    with pytest.raises(ModelError, match="opset 9: wanted"):
+        export(tmp_path, Request(opset=9))
+    assert not report.exists()  # nothing was done, and the last run's figures are not this one's
 
 
 @pytest.mark.parametrize("opset", [9, 99])

@@ -11,6 +11,7 @@ place: a file that exists is a file that agrees. `export_all` runs the targets t
 """
 
 from groove.training.export.onnx_file import export_onnx
-from groove.training.export.targets import Exported, Request, export_all
+from groove.training.export.outcome import Exported
+from groove.training.export.targets import Request, export_all
 
 __all__ = ["Exported", "Request", "export_all", "export_onnx"]

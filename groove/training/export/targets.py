@@ -2,24 +2,23 @@
 
 PyTorch is the reference of every float target. 8-bit targets are judged by their error rate
 against the float32 model file, which has passed its own gate before. A target whose gate does not
-hold leaves no file; the others go on, and the caller's exit status says it.
+hold, or whose file cannot be made or run, leaves no file; the others go on, and the caller's exit
+status says it. ``export.json`` of an earlier run is taken away first.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from groove.card import ModelCard
 from groove.encoder import Encoder, OnnxEncoder
-from groove.errors import ModelError, SettingsError
+from groove.errors import ModelError, ScoringError, SettingsError
 from groove.mnn_encoder import MnnEncoder
 from groove.parity import MIN_COSINE, Gate, ParityGate, Voices
 from groove.training.encoder import EncoderModule, TorchEncoder
@@ -27,9 +26,9 @@ from groove.training.export import mnn, precision, tensorrt
 from groove.training.export.aside import aside
 from groove.training.export.eer_gate import DEFAULT_MARGIN, LabelledSpeech
 from groove.training.export.onnx_file import OPSET, write_onnx
+from groove.training.export.outcome import REPORT, Exported, write_report
 from groove.training.export.split import split
 
-REPORT = "export.json"
 Progress = Callable[[str], None]
 
 
@@ -55,22 +54,6 @@ class Request:
             raise SettingsError("int8 is for onnx and mnn; ask for one of them")
         if not 0 <= self.margin < 0.5:
             raise SettingsError(f"margin {self.margin:g}; wanted 0 to 0.5")
-
-
-@dataclass(frozen=True)
-class Exported:
-    """One target: where it lies, and how its gate went (None: there is nothing to compare)."""
-
-    target: str
-    path: Path
-    size: int  # bytes; 0 where the gate did not hold and no file was left
-    gate: Gate | None = None
-    note: str = ""
-
-    @property
-    def holds(self) -> bool:
-        """Whether the file may be used."""
-        return self.gate is None or self.gate.holds
 
 
 @dataclass
@@ -133,7 +116,8 @@ def export_all(
     Raises:
         SettingsError: int8 without labelled speech.
         MissingExtra: a runtime's package is not installed.
-        ModelError: a converter failed, or the folder cannot be written to. What was finished stays.
+        ModelError: the network cannot be traced, or the folder cannot be written to. What was
+            finished stays, and the report says that the run was not.
     """
     if request.int8 and labelled is None:
         raise SettingsError(
@@ -143,25 +127,36 @@ def export_all(
         mnn.require_mnn()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / REPORT).unlink(missing_ok=True)  # what an earlier run found is no longer so
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
             parity = ParityGate(TorchEncoder(module, card), voices)
             work = _Work(module, card, folder, request, Path(scratch), parity, labelled, progress)
-            for wanted, write in (
-                (request.onnx, _onnx),
-                (request.mnn, _mnn),
-                (request.tensorrt, _tensorrt),
-            ):
-                if wanted:
-                    write(work)
-            if request.split:
-                for path in split(module, card, head, folder):
-                    work.done.append(Exported("split", path, path.stat().st_size))
-            _report(work)
+            _write(work, head)
     except OSError as error:
         raise ModelError(
             f"{folder}: cannot be written to ({error.strerror or error}); choose another folder"
         ) from error
     return work.done
+
+
+def _write(work: _Work, head: dict[str, torch.Tensor] | None) -> None:
+    """Every target; however this ends, the report says what was done."""
+    finished = False
+    try:
+        for wanted, write in (
+            (work.request.onnx, _onnx),
+            (work.request.mnn, _mnn),
+            (work.request.tensorrt, _tensorrt),
+        ):
+            if wanted:
+                write(work)
+        if work.request.split:
+            for path in split(work.module, work.card, head, work.folder):
+                work.done.append(Exported("split", path, path.stat().st_size))
+        finished = True
+    finally:
+        if work.done:
+            write_report(work.folder, work.card, work.done, finished=finished)
 
 
 def _onnx(work: _Work) -> None:
@@ -236,7 +231,7 @@ class _GateFailed(Exception):
 def _target(work: _Work, target: str, name: str, note: str = "") -> Iterator[_Out]:
     final = work.folder / name
     work.progress(target)
-    out = _Out(final)
+    out, size, failed = _Out(final), 0, ""
     try:
         with aside(final) as path:
             out.path = path
@@ -245,8 +240,10 @@ def _target(work: _Work, target: str, name: str, note: str = "") -> Iterator[_Ou
                 raise _GateFailed
         size = final.stat().st_size
     except _GateFailed:
-        size = 0
-    work.done.append(Exported(target, final, size, out.gate, note))
+        pass
+    except (ModelError, ScoringError) as error:  # a converter's, or of values that are not finite
+        failed = str(error).replace(str(out.path), str(final))
+    work.done.append(Exported(target, final, size, out.gate, note, failed))
 
 
 def _eer_gate(work: _Work, exported: Encoder) -> Gate:
@@ -264,27 +261,3 @@ def _precisions(request: Request, without: tuple[str, ...] = ()) -> list[str]:
 def _marked(card: ModelCard, kind: str) -> ModelCard:
     """Embeddings of another precision are another model's: the version says so."""
     return card.with_fields({"version": f"{card.version}+{kind}"})
-
-
-def _report(work: _Work) -> None:
-    with aside(work.folder / REPORT) as path:
-        path.write_text(
-            json.dumps(report(work.card, work.done), ensure_ascii=False, indent=1) + "\n",
-            encoding="utf-8",
-        )
-
-
-def report(card: ModelCard, done: list[Exported]) -> dict[str, Any]:
-    """What was exported, as plain values."""
-    return {
-        "model": card.name,
-        "version": card.version,
-        "architecture": card.architecture,
-        "torch": torch.__version__,
-        "holds": all(e.holds for e in done),
-        "targets": [
-            {"target": e.target, "file": e.path.name, "bytes": e.size, "holds": e.holds}
-            | {"gate": e.gate and asdict(e.gate), "note": e.note}
-            for e in done
-        ],
-    }
