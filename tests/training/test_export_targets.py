@@ -130,6 +130,21 @@ def test_a_graph_that_is_another_function_is_not_left(tmp_path: Path) -> None:
     assert not json.loads((tmp_path / "all" / "export.json").read_text())["holds"]
 
 
+@pytest.mark.parametrize("runtime", ["onnx", "mnn"])
+def test_eight_bits_are_not_judged_by_a_file_that_failed(runtime: str, tmp_path: Path) -> None:
+    """The voices of 3 s do not reach the other branch: their error rate shows nothing."""
+    if runtime == "mnn":
+        pytest.importorskip("MNN")
+    voices = speakers(12, 2)
+    speech = LabelledSpeech("buzzes", tuple(w for _, w in voices[:4]), tuple(voices[4:]))
+    module = EncoderModule(FBANK, Branching()).eval()
+    request = Request(onnx=runtime == "onnx", mnn=runtime == "mnn", int8=True, margin=0.4)
+    done = export(tmp_path, request, module=module, labelled=speech)
+    small = done[f"{runtime} int8"]
+    assert not small.holds and not small.path.exists()
+    assert "the float32 file to judge 8 bits by differs from torch: cosine" in small.failed
+
+
 class NotFinite(nn.Module):
     """Its file cannot even be asked: encoders refuse values that are not finite."""
 

@@ -1,9 +1,9 @@
 """Everything that a deployment was asked for, one target after the other, each behind its gate.
 
 PyTorch is the reference of every float target. 8-bit targets are judged by their error rate
-against the float32 model file, which has passed its own gate before. A target whose gate does not
-hold, or whose file cannot be made or run, leaves no file; the others go on, and the caller's exit
-status says it. ``export.json`` of an earlier run is taken away first.
+against the float32 model file, which must agree with PyTorch itself, asked for or not. A target
+whose gate does not hold, or whose file cannot be made or run, leaves no file; the others go on, and
+the caller's exit status says it. ``export.json`` of an earlier run is taken away first.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class _Work:
     labelled: LabelledSpeech | None
     progress: Progress
     done: list[Exported] = field(default_factory=list)
-    _full: OnnxEncoder | None = None
+    _full: tuple[OnnxEncoder, Gate] | None = None
 
     def source(self, model_input: str) -> tuple[Path, ModelCard]:
         """A float32 ONNX file with this input, traced once, and its card."""
@@ -80,10 +80,11 @@ class _Work:
             write_onnx(self.module, card, path, opset=self.request.opset)
         return path, card
 
-    def full_precision(self) -> OnnxEncoder:
-        """The float32 file that 8-bit targets are judged against; faster than PyTorch."""
+    def full_precision(self) -> tuple[OnnxEncoder, Gate]:
+        """The float32 file, and how its own gate went: both are had once."""
         if self._full is None:
-            self._full = OnnxEncoder(self.source(self.request.model_input)[0])
+            encoder = OnnxEncoder(self.source(self.request.model_input)[0])
+            self._full = encoder, self.parity.check(encoder, MIN_COSINE["fp32"])
         return self._full
 
 
@@ -163,7 +164,7 @@ def _onnx(work: _Work) -> None:
     path, card = work.source(work.request.model_input)
     with _target(work, "onnx fp32", "model.onnx") as out:
         out.path.write_bytes(path.read_bytes())
-        out.gate = work.parity.check(OnnxEncoder(out.path), MIN_COSINE["fp32"])
+        _, out.gate = work.full_precision()  # the same bytes
     if work.request.fp16:
         with _target(work, "onnx fp16", "model.fp16.onnx") as out:
             precision.write_fp16(path, out.path, _marked(card, "fp16"))
@@ -247,9 +248,13 @@ def _target(work: _Work, target: str, name: str, note: str = "") -> Iterator[_Ou
 
 
 def _eer_gate(work: _Work, exported: Encoder) -> Gate:
+    """Error rates beside those of the float32 file, faster than PyTorch."""
     assert work.labelled is not None
+    reference, gate = work.full_precision()
+    if not gate.holds:
+        raise ModelError(f"the float32 file to judge 8 bits by differs from torch: {gate}")
     return work.labelled.check(
-        work.full_precision(), exported, margin=work.request.margin, progress=work.progress
+        reference, exported, margin=work.request.margin, progress=work.progress
     )
 
 
