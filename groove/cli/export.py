@@ -73,7 +73,8 @@ def command(
     -60 dBFS, and appears only if it agrees; 8-bit files are judged by their error rate. The
     outcome also lies in export.json.
 
-    Exit status: 0 every gate held, 1 one did not (that file is not there), 2 error.
+    Exit status: 0 every gate held, 1 one did not (no file of that name is left; an older one is
+    renamed to NAME.old), 2 error.
 
     Example:  groove export --ckpt outputs/best.pt --out_dir outputs/deploy --onnx --mnn
     """
@@ -121,8 +122,6 @@ def command(
 def _line(exported: Exported) -> str:
     """What a person reads of one target."""
     size = f"{exported.size / 1e6:.1f} MB" if exported.holds else "NOT WRITTEN"
-    if not exported.holds and exported.path.exists():
-        size += ", an older file is left there"
     gate = f"  {exported.gate or exported.failed}".rstrip()
     note = f"  ({exported.note})" if exported.note else ""
     return f"{exported.target:<14} {exported.path}  {size}{gate}{note}"

@@ -130,6 +130,25 @@ def test_a_graph_that_is_another_function_is_not_left(tmp_path: Path) -> None:
     assert not json.loads((tmp_path / "all" / "export.json").read_text())["holds"]
 
 
+def test_old_weights_do_not_stay_under_the_name_of_what_failed(tmp_path: Path) -> None:
+    if not trt.why_not():
+        pytest.skip("a GPU and tensorrt are here: the engine is built instead")
+    export(tmp_path, Request(tensorrt=True))
+    (tmp_path / "model.onnx.json").write_text("the card beside it")
+    names = {"model.onnx", "model.onnx.json", "tensorrt.waveform.onnx", "model.plan.trtexec.txt"}
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    module = EncoderModule(FBANK, Branching()).eval()
+    done = export(tmp_path, Request(tensorrt=True), module=module)
+    assert done["onnx fp32"].note == "an older one is now model.onnx.old"
+    assert done["tensorrt fp32"].note.endswith("; an older one is now tensorrt.waveform.onnx.old")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.name != "export.json"} == {
+        f"{name}.old": kept for name, kept in before.items()
+    }
+    again = export(tmp_path, Request())  # what agrees comes back under its name
+    assert again["onnx fp32"].holds and again["onnx fp32"].path.read_bytes() == before["model.onnx"]
+    assert again["onnx fp32"].note == ""
+
+
 @pytest.mark.parametrize("runtime", ["onnx", "mnn"])
 def test_eight_bits_are_not_judged_by_a_file_that_failed(runtime: str, tmp_path: Path) -> None:
     """The voices of 3 s do not reach the other branch: their error rate shows nothing."""

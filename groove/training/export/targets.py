@@ -2,8 +2,9 @@
 
 PyTorch is the reference of every float target. 8-bit targets are judged by their error rate
 against the float32 model file, which must agree with PyTorch itself, asked for or not. A target
-whose gate does not hold, or whose file cannot be made or run, leaves no file; the others go on, and
-the caller's exit status says it. ``export.json`` of an earlier run is taken away first.
+whose gate does not hold, or whose file cannot be made or run, leaves no file of its name (an
+earlier run's becomes ``NAME.old``); the others go on, and the caller's exit status says it.
+``export.json`` of an earlier run is taken away first.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from groove.mnn_encoder import MnnEncoder
 from groove.parity import MIN_COSINE, Gate, ParityGate, Voices
 from groove.training.encoder import EncoderModule, TorchEncoder
 from groove.training.export import mnn, precision, tensorrt
-from groove.training.export.aside import aside
+from groove.training.export.aside import aside, set_aside
 from groove.training.export.eer_gate import DEFAULT_MARGIN, LabelledSpeech
 from groove.training.export.onnx_file import OPSET, write_onnx
 from groove.training.export.outcome import REPORT, Exported, write_report
@@ -212,8 +213,12 @@ def _tensorrt(work: _Work) -> None:
         with _target(work, f"tensorrt {kind}", graph, f"no engine: {reason}; run  {line}") as out:
             out.path.write_bytes(path.read_bytes())
             out.gate = work.parity.check(OnnxEncoder(out.path), MIN_COSINE["fp32"])
-        with aside(work.folder / f"{name}.trtexec.txt") as text:
-            text.write_text(f"# {reason}; on a machine with a GPU, in this folder:\n{line}\n")
+        text = work.folder / f"{name}.trtexec.txt"
+        if not work.done[-1].holds:
+            set_aside(text)
+            continue
+        with aside(text) as path:
+            path.write_text(f"# {reason}; on a machine with a GPU, in this folder:\n{line}\n")
 
 
 class _Out:
@@ -244,6 +249,8 @@ def _target(work: _Work, target: str, name: str, note: str = "") -> Iterator[_Ou
         pass
     except (ModelError, ScoringError) as error:  # a converter's, or of values that are not finite
         failed = str(error).replace(str(out.path), str(final))
+    if not size:  # old weights under this name would pass for the new
+        note = "; ".join(text for text in (note, set_aside(final)) if text)
     work.done.append(Exported(target, final, size, out.gate, note, failed))
 
 
