@@ -254,6 +254,8 @@ def test_requests_that_make_no_sense() -> None:
         Request(onnx=False)
     with pytest.raises(SettingsError, match="int8 is for onnx and mnn"):
         Request(onnx=False, split=True, int8=True)
+    with pytest.raises(SettingsError, match="fp16 is for onnx, mnn and tensorrt"):
+        Request(onnx=False, split=True, fp16=True)
     with pytest.raises(SettingsError, match="margin 0.7; wanted 0 to 0.5"):
         Request(margin=0.7)
 

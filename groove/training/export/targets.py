@@ -53,6 +53,8 @@ class Request:
             raise SettingsError("nothing to export; ask for onnx, mnn, tensorrt or split")
         if self.int8 and not (self.onnx or self.mnn):
             raise SettingsError("int8 is for onnx and mnn; ask for one of them")
+        if self.fp16 and not (self.onnx or self.mnn or self.tensorrt):
+            raise SettingsError("fp16 is for onnx, mnn and tensorrt; ask for one of them")
         if not 0 <= self.margin < 0.5:
             raise SettingsError(f"margin {self.margin:g}; wanted 0 to 0.5")
 
