@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 pytest.importorskip("torch")
@@ -36,6 +37,7 @@ from tests.conftest import ROOT
 from tests.data.model.make_tiny_model import FBANK, TinyBackbone, tiny_card, tiny_module
 from tests.fakes import FakeEncoder
 from tests.seeded import fill
+from tests.training.voices import voice, write_voices
 
 pytestmark = pytest.mark.torch
 Waveforms = NDArray[np.float32]
@@ -277,8 +279,10 @@ def speakers(n: int, per_speaker: int) -> list[tuple[str, Waveforms]]:
 def test_int8_is_calibrated_and_spares_the_front_end(tmp_path: Path) -> None:
     voices = speakers(30, 2)
     speech = LabelledSpeech("buzzes", tuple(w for _, w in voices[:8]), tuple(voices[8:]))
-    done = export(tmp_path, Request(int8=True, margin=0.4), labelled=speech)
+    done = export(tmp_path, Request(int8=True, margin=0.05), labelled=speech)
     exported = done["onnx int8"]
+    full, small = OnnxEncoder(done["onnx fp32"].path), OnnxEncoder(exported.path)
+    assert cosines(full, small, voices).min() > 0.99
     assert exported.holds and exported.gate is not None and exported.gate.measure == "EER loss"
     graph = onnx.load(str(exported.path)).graph
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
@@ -293,6 +297,58 @@ def test_int8_is_calibrated_and_spares_the_front_end(tmp_path: Path) -> None:
         np.abs(onnx.numpy_helper.to_array(t).astype(int)).max() <= 64 for t in weights
     )
     assert OnnxEncoder(exported.path).card.version.endswith("+int8")
+
+
+def cosines(a: Encoder, b: Encoder, voices: list[tuple[str, Waveforms]]) -> NDArray[np.float64]:
+    """Of each voice's two embeddings, in float64 and by hand."""
+    pairs = [[e(w[None])[0].astype(np.float64) for e in (a, b)] for _, w in voices]
+    return np.array([x @ y / np.linalg.norm(x) / np.linalg.norm(y) for x, y in pairs])
+
+
+def test_eight_bits_that_cost_more_than_the_margin_leave_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last layer is lost on the way: one embedding for everybody, so an error rate of half."""
+    convert = precision.write_int8
+
+    def lose_a_layer(source: Path, *more: object, **options: object) -> None:
+        model = onnx.load(str(source))
+        (last,) = (t for t in model.graph.initializer if t.name == "backbone.linear.weight")
+        zeros = np.zeros(tuple(last.dims), np.float32)
+        last.CopyFrom(onnx.numpy_helper.from_array(zeros, last.name))
+        damaged = source.with_name("damaged.onnx")
+        onnx.save(model, str(damaged))
+        convert(damaged, *more, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(precision, "write_int8", lose_a_layer)
+    voices = speakers(30, 2)
+    speech = LabelledSpeech("buzzes", tuple(w for _, w in voices[:8]), tuple(voices[8:]))
+    done = export(tmp_path, Request(int8=True, margin=0.05), labelled=speech)
+    exported, gate = done["onnx int8"], done["onnx int8"].gate
+    assert gate is not None and gate.measure == "EER loss" and "50.00% against" in gate.where
+    assert not exported.holds and not exported.path.exists() and done["onnx fp32"].holds
+    assert not json.loads((tmp_path / "export.json").read_text())["holds"]
+
+
+def test_calibration_and_trials_share_no_speaker(tmp_path: Path) -> None:
+    """Each recording is a constant that names its speaker, so that one hears who is where."""
+    utterances = []
+    for k in range(90):
+        for i in range(5):
+            path = tmp_path / f"{k}-{i}.wav"
+            soundfile.write(path, np.full(1_600, (k + 1) / 128), SAMPLE_RATE, subtype="FLOAT")
+            utterances.append(Utterance(f"u{k}-{i}", f"s{k}", path, 0.1))
+    speech = labelled_speech(tmp_path, utterances)
+
+    def heard(waveform: Waveforms) -> str:
+        return f"s{round(float(waveform[0]) * 128) - 1}"
+
+    calibrated = [heard(w) for w in speech.calibration]
+    tried = [heard(w) for _, w in speech.trials]
+    assert tried == [speaker for speaker, _ in speech.trials]
+    assert len(calibrated) == len(set(calibrated)) == 30  # a third, one recording each
+    assert not set(calibrated) & set(tried)
+    assert len(set(tried)) == 60 and len(tried) == 60 * 4 and speech.n_target == 60 * 6
 
 
 def test_the_eer_gate_against_rates_counted_by_hand() -> None:
@@ -436,6 +492,24 @@ def test_the_seeds_command_and_its_exit_status(tmp_path: Path) -> None:
     }
     again = run("--ckpt", ckpt, "--out_dir", out, "--split", "--json")
     assert again.returncode == 0 and json.loads(again.stdout)["holds"]
+
+
+@pytest.mark.slow
+def test_the_command_with_eight_bits(tmp_path: Path) -> None:
+    """36 voices: 12 for the ranges, 24 of four recordings, so 144 target trials."""
+    ckpt = save_checkpoint(tmp_path / "best.pt")
+    write_voices(tmp_path, "voices", range(36), 4, seconds=0.8)
+    arguments = ("--ckpt", ckpt, "--out_dir", tmp_path / "deploy", "--int8")
+    done = run(*arguments, "--speech", tmp_path / "voices", "--margin", "0.1", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    full, small = json.loads(done.stdout)["targets"]
+    assert (full["file"], small["file"]) == ("model.onnx", "model.int8.onnx")
+    assert small["gate"]["measure"] == "EER loss" and small["gate"]["wanted"] == 0.1
+    assert small["gate"]["measured_on"].startswith("144 target trials of")
+    encoders = [groove.open_encoder(tmp_path / "deploy" / t["file"]) for t in (full, small)]
+    unheard = [("s", voice(speaker, 9, 1.0)) for speaker in range(40, 48)]
+    assert cosines(encoders[0], encoders[1], unheard).min() > 0.9
+    assert 2 * small["bytes"] < full["bytes"]
 
 
 def test_checkpoints_that_cannot_be_exported(tmp_path: Path) -> None:
