@@ -12,6 +12,7 @@ from groove.encoder import Encoder, OnnxEncoder
 from groove.errors import MissingExtra, ModelError, UnknownModel
 
 CHECKPOINT_SUFFIXES = {".pt", ".pth", ".ckpt", ".bin", ".safetensors"}
+ENGINE_SUFFIX = ".plan"
 OWN_FORMAT = b"groove-checkpoint"  # stands in the file as plain text
 
 
@@ -21,15 +22,18 @@ def open_encoder(
     """Open a model by catalogue name or path.
 
     Args:
-        model: a name from the catalogue, or the path of a model file (``.onnx``, or ``.mnn`` with
-            its card beside it) or of a checkpoint of `groove train`; None is the default model.
-        threads: see `OnnxEncoder`; a checkpoint computes with torch's own number.
+        model: a name from the catalogue, or the path of a model file (``.onnx``, or ``.mnn`` or
+            ``.plan`` with its card beside it) or of a checkpoint of `groove train`; None is the
+            default model.
+        threads: see `OnnxEncoder`; a checkpoint computes with torch's own number, an engine
+            (``.plan``) on the GPU.
 
     Raises:
         UnknownModel: neither a known name nor a file, or a known model that was not pulled yet.
         ModelError: a public checkpoint, which must be imported first; or a file that cannot be
             used.
-        MissingExtra: a checkpoint of ours, which torch must open.
+        MissingExtra: a checkpoint of ours, which torch must open, or an engine, which wants
+            TensorRT and a GPU besides.
     """
     name = models.DEFAULT if model is None else os.fspath(model)
     if name in models.catalogue():
@@ -49,6 +53,8 @@ def open_encoder(
         )
     if path.suffix.lower() == mnn_encoder.SUFFIX:
         return mnn_encoder.MnnEncoder(path, threads=threads)
+    if path.suffix.lower() == ENGINE_SUFFIX:
+        return _open_engine(path)
     return OnnxEncoder(path, threads=threads)
 
 
@@ -71,3 +77,14 @@ def _open_checkpoint(path: Path) -> Encoder:
     from groove.training.encoder import TorchEncoder
 
     return TorchEncoder(*load_encoder(path))
+
+
+def _open_engine(path: Path) -> Encoder:
+    missing = [name for name in ("torch", "onnx") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtra(
+            f"{path}", "train", f"a TensorRT engine; {' and '.join(missing)} missing"
+        )
+    from groove.training.export.tensorrt import open_engine
+
+    return open_engine(path)

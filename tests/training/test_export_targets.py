@@ -435,7 +435,13 @@ def test_tensorrt_without_a_gpu_writes_the_graph_and_the_line(tmp_path: Path) ->
         "--optShapes=waveform:8x48000 --maxShapes=waveform:32x960000 --noTF32"
     )
     half = (tmp_path / "model.fp16.plan.trtexec.txt").read_text()
-    assert "fbank:1x1x24" in half and half.rstrip().endswith("--fp16")
+    assert "fbank:1x1x24" in half and " --fp16 --precisionConstraints=obey " in half
+    for option in ("layerPrecisions", "layerOutputTypes"):
+        (names,) = (w for w in half.split() if w.startswith(f"--{option}="))
+        assert "/pooling/Sqrt:fp32," in names and "/block/" not in names
+    frames = export(tmp_path / "frames", Request(onnx=False, tensorrt=True, model_input="fbank"))
+    assert frames["tensorrt fp32"].path.name == "tensorrt.fbank.onnx"
+    assert "fbank:1x1x24" in (tmp_path / "frames" / "model.plan.trtexec.txt").read_text()
     for name in ("waveform", "fbank"):
         same_as_torch(OnnxEncoder(tmp_path / f"tensorrt.{name}.onnx"), 0.99999)
 

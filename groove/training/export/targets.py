@@ -119,7 +119,7 @@ def export_all(
 
     Raises:
         SettingsError: int8 without labelled speech.
-        MissingExtra: a runtime's package is not installed.
+        MissingExtra: a runtime's package is not installed, or in another version.
         ModelError: the network cannot be traced, or the folder cannot be written to. What was
             finished stays, and the report says that the run was not.
     """
@@ -129,6 +129,8 @@ def export_all(
         )
     if request.mnn:
         mnn.require_mnn()
+    if request.tensorrt:
+        tensorrt.require_major()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / REPORT).unlink(missing_ok=True)  # what an earlier run found is no longer so
@@ -200,6 +202,8 @@ def _mnn(work: _Work) -> None:
 def _tensorrt(work: _Work) -> None:
     for kind in _precisions(work.request, without=("int8",)):
         model_input = tensorrt.input_for(kind)
+        if work.request.model_input == "fbank":
+            model_input = "fbank"
         path, card = work.source(model_input)
         name = "model.plan" if kind == "fp32" else f"model.{kind}.plan"
         reason = tensorrt.why_not()
@@ -211,7 +215,8 @@ def _tensorrt(work: _Work) -> None:
                 )
             continue
         graph = f"tensorrt.{model_input}.onnx"
-        line = tensorrt.trtexec_line(graph, name, card, kind)
+        held = tensorrt.pooling_nodes(path)
+        line = tensorrt.trtexec_line(graph, name, card, kind, held)
         with _target(work, f"tensorrt {kind}", graph, f"no engine: {reason}; run  {line}") as out:
             out.path.write_bytes(path.read_bytes())
             out.gate = work.parity.check(OnnxEncoder(out.path), MIN_COSINE["fp32"])
@@ -220,7 +225,8 @@ def _tensorrt(work: _Work) -> None:
             set_aside(text)
             continue
         with aside(text) as path:
-            path.write_text(f"# {reason}; on a machine with a GPU, in this folder:\n{line}\n")
+            where = f"a GPU and TensorRT {tensorrt.MAJOR}"
+            path.write_text(f"# {reason}; on a machine with {where}, in this folder:\n{line}\n")
 
 
 class _Out:
