@@ -257,6 +257,7 @@ def _target(work: _Work, target: str, name: str, note: str = "") -> Iterator[_Ou
         pass
     except (ModelError, ScoringError) as error:  # a converter's, or of values that are not finite
         failed = str(error).replace(str(out.path), str(final))
+        failed = failed.replace(str(work.scratch), str(work.folder))  # a traced file's place
     if not size:  # old weights under this name would pass for the new
         note = "; ".join(text for text in (note, set_aside(final)) if text)
     work.done.append(Exported(target, final, size, out.gate, note, failed))
