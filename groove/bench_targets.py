@@ -106,7 +106,7 @@ def find_targets(folder: Path, *, compiled: bool = False) -> list[Target]:
         SettingsError: there is no model file in it; or ``compiled`` without ``model.pt`` or torch.
     """
     found = sorted(
-        (path for suffix in ("onnx", "mnn") for path in folder.glob(f"model*.{suffix}")),
+        (path for suffix in ("onnx", "mnn", "plan") for path in folder.glob(f"model*.{suffix}")),
         key=lambda path: (path.suffix != ".onnx", path.name.count("."), path.name),
     )
     if not found:
@@ -245,7 +245,8 @@ def _time(
         speeds = {b: b * SECONDS / statistics.median(spent[name, b]) for b in BATCHES}
         best = max(speeds.values())
         latency = np.percentile(spent[name, 1], PERCENTILES) * 1000
-        fraction = best * gflop / peak if gflop and peak and "int8" not in name else None
+        on_this_peak = "int8" not in name and not name.endswith(".plan")  # the processor's, float
+        fraction = best * gflop / peak if gflop and peak and on_this_peak else None
         timed.append(
             Timed(
                 name,

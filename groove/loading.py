@@ -12,6 +12,7 @@ from groove.encoder import Encoder, OnnxEncoder
 from groove.errors import MissingExtra, ModelError
 
 CHECKPOINT_SUFFIXES = {".pt", ".pth", ".ckpt", ".bin", ".safetensors"}
+ENGINE_SUFFIX = ".plan"
 OWN_FORMAT = b"groove-checkpoint"  # stands in the file as plain text
 
 
@@ -22,15 +23,17 @@ def open_encoder(
 
     Args:
         model: a name that `groove models list` knows, or the path of a model file (``.onnx``, or
-            ``.mnn`` with its card beside it) or of a checkpoint of `groove train`; None is the
-            default model.
-        threads: see `OnnxEncoder`; a checkpoint computes with torch's own number.
+            ``.mnn`` or ``.plan`` with its card beside it) or of a checkpoint of `groove train`;
+            None is the default model.
+        threads: see `OnnxEncoder`; a checkpoint computes with torch's own number, an engine
+            (``.plan``) on the GPU.
 
     Raises:
         UnknownModel: neither a known name nor a file, or a known model that was not pulled yet.
         ModelError: a public checkpoint, which must be imported first; or a file that cannot be
             used.
-        MissingExtra: a checkpoint of ours, which torch must open.
+        MissingExtra: a checkpoint of ours, which torch must open, or an engine, which wants
+            TensorRT and a GPU besides.
     """
     path = models.path_of(model)
     if path.suffix.lower() in CHECKPOINT_SUFFIXES:
@@ -42,6 +45,8 @@ def open_encoder(
         )
     if path.suffix.lower() == mnn_encoder.SUFFIX:
         return mnn_encoder.MnnEncoder(path, threads=threads)
+    if path.suffix.lower() == ENGINE_SUFFIX:
+        return _open_engine(path)
     return OnnxEncoder(path, threads=threads)
 
 
@@ -63,3 +68,14 @@ def _open_checkpoint(path: Path) -> Encoder:
     from groove.training.checkpoint import open_torch_encoder
 
     return open_torch_encoder(path)
+
+
+def _open_engine(path: Path) -> Encoder:
+    missing = [name for name in ("torch", "onnx") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtra(
+            f"{path}", "train", f"a TensorRT engine; {' and '.join(missing)} missing"
+        )
+    from groove.training.export.tensorrt import open_engine
+
+    return open_engine(path)

@@ -23,10 +23,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_full_precision_file_comes_first(folder: Path) -> None:
-    (folder / "model.mnn").write_bytes(b"")
+    for name in ("model.mnn", "model.plan"):
+        (folder / name).write_bytes(b"")
     (folder / "tensorrt.waveform.onnx").write_bytes(b"")
     names = [target.name for target in find_targets(folder)]
-    assert names == ["model.onnx", "model.fp16.onnx", "model.int8.onnx", "model.mnn"]
+    assert names == ["model.onnx", "model.fp16.onnx", "model.int8.onnx", "model.mnn", "model.plan"]
 
 
 def test_every_figure_is_there_and_a_broken_target_is_named(folder: Path) -> None:

@@ -81,7 +81,8 @@ def command(
     -60 dBFS, and appears only if it agrees; 8-bit files are judged by their error rate. The
     outcome also lies in export.json.
 
-    Exit status: 0 every gate held, 1 one did not (that file is not there), 2 error.
+    Exit status: 0 every gate held, 1 one did not (no file of that name is left; an older one is
+    renamed to NAME.old), 2 error.
 
     Example:  groove export --ckpt outputs/best.pt --out_dir outputs/deploy --onnx --mnn
     """
@@ -91,8 +92,8 @@ def command(
     from groove.parity import read_utterances, read_voices
     from groove.training.export import Request, export_all
     from groove.training.export.eer_gate import labelled_speech
+    from groove.training.export.outcome import report
     from groove.training.export.source import open_source
-    from groove.training.export.targets import report
 
     given = {"margin": margin, "opset": opset}
     request = Request(
@@ -131,9 +132,7 @@ def command(
 def _line(exported: Exported) -> str:
     """What a person reads of one target."""
     size = f"{exported.size / 1e6:.1f} MB" if exported.holds else "NOT WRITTEN"
-    if not exported.holds and exported.path.exists():
-        size += ", an older file is left there"
-    gate = "" if exported.gate is None else f"  {exported.gate}"
+    gate = f"  {exported.gate or exported.failed}".rstrip()
     note = f"  ({exported.note})" if exported.note else ""
     return f"{exported.target:<14} {exported.path}  {size}{gate}{note}"
 

@@ -16,7 +16,7 @@ from groove.bench_targets import EAGER, Target, find_targets, run
 from groove.errors import ModelError
 from groove.fbank import FbankConfig
 from groove.parity import bundled_voices
-from groove.training.export import Request, export_all
+from groove.training.export import Request, export_all, split
 from groove.training.export.speed import gemm_gflops, gflop_per_audio_s, open_eager
 from groove.training.export.split import open_split
 from groove.training.networks import Network, build_encoder, new_card
@@ -91,6 +91,38 @@ def test_parts_that_do_not_belong_together_are_refused(parts: Path, tmp_path: Pa
     export_all(tiny_module(), tiny_card(), tmp_path, request, voices=bundled_voices())
     with pytest.raises(ModelError, match="is no network that Groove builds"):
         open_split(tmp_path / "model.pt")
+
+
+def test_parts_of_two_exports_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after ``model.pt``: the new weights lie beside the old card."""
+    network, fbank = Network("ecapa", 32, 16), FbankConfig()
+
+    def write(seed: int) -> None:
+        module = build_encoder(network, fbank)
+        fill(module.backbone, seed)
+        head = {"weight": torch.full((2, 32), float(seed))}
+        split.split(module, new_card(network, fbank, name=f"card {seed}"), head, tmp_path)
+
+    def kill_at_head(path: Path, _: object) -> None:
+        if path.name == "head.pt":
+            raise KeyboardInterrupt
+
+    model, head = tmp_path / "model.pt", tmp_path / "head.pt"
+    write(3)
+    assert open_split(model).card.name == "card 3"
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(split, "_reads_back", kill_at_head)
+        write(4)
+    with pytest.raises(ModelError, match=r"model.pt: not the file that meta.json names by its SHA"):
+        open_split(model)
+    old_head = head.read_bytes()
+    write(4)
+    assert open_split(model).card.name == "card 4"
+    head.write_bytes(old_head)
+    with pytest.raises(ModelError, match=r"head.pt: not the file that meta.json names by its SHA"):
+        open_split(model)
+    head.unlink()
+    assert open_split(model).card.name == "card 4"
 
 
 def _with_a_file(parts: Path) -> list[Target]:

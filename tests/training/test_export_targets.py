@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 pytest.importorskip("torch")
@@ -26,7 +27,7 @@ from groove.manifest import Utterance
 from groove.parity import Voices, bundled_voices
 from groove.training import checkpoint
 from groove.training.encoder import EncoderModule
-from groove.training.export import Exported, Request, export_all, export_onnx
+from groove.training.export import Exported, Request, export_all, export_onnx, precision
 from groove.training.export import tensorrt as trt
 from groove.training.export.eer_gate import CUTS_S, LabelledSpeech, labelled_speech
 from groove.training.export.precision import is_front_end, write_int8
@@ -36,6 +37,7 @@ from tests.conftest import ROOT
 from tests.data.model.make_tiny_model import FBANK, TinyBackbone, tiny_card, tiny_module
 from tests.fakes import FakeEncoder
 from tests.seeded import fill
+from tests.training.voices import voice, write_voices
 
 pytestmark = pytest.mark.torch
 Waveforms = NDArray[np.float32]
@@ -130,6 +132,102 @@ def test_a_graph_that_is_another_function_is_not_left(tmp_path: Path) -> None:
     assert not json.loads((tmp_path / "all" / "export.json").read_text())["holds"]
 
 
+def test_old_weights_do_not_stay_under_the_name_of_what_failed(tmp_path: Path) -> None:
+    if not trt.why_not():
+        pytest.skip("a GPU and tensorrt are here: the engine is built instead")
+    export(tmp_path, Request(tensorrt=True))
+    (tmp_path / "model.onnx.json").write_text("the card beside it")
+    names = {"model.onnx", "model.onnx.json", "tensorrt.waveform.onnx", "model.plan.trtexec.txt"}
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    module = EncoderModule(FBANK, Branching()).eval()
+    done = export(tmp_path, Request(tensorrt=True), module=module)
+    assert done["onnx fp32"].note == "an older one is now model.onnx.old"
+    assert done["tensorrt fp32"].note.endswith("; an older one is now tensorrt.waveform.onnx.old")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.name != "export.json"} == {
+        f"{name}.old": kept for name, kept in before.items()
+    }
+    again = export(tmp_path, Request())  # what agrees comes back under its name
+    assert again["onnx fp32"].holds and again["onnx fp32"].path.read_bytes() == before["model.onnx"]
+    assert again["onnx fp32"].note == ""
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "mnn"])
+def test_eight_bits_are_not_judged_by_a_file_that_failed(runtime: str, tmp_path: Path) -> None:
+    """The voices of 3 s do not reach the other branch: their error rate shows nothing."""
+    if runtime == "mnn":
+        pytest.importorskip("MNN")
+    voices = speakers(12, 2)
+    speech = LabelledSpeech("buzzes", tuple(w for _, w in voices[:4]), tuple(voices[4:]))
+    module = EncoderModule(FBANK, Branching()).eval()
+    request = Request(onnx=runtime == "onnx", mnn=runtime == "mnn", int8=True, margin=0.4)
+    done = export(tmp_path, request, module=module, labelled=speech)
+    small = done[f"{runtime} int8"]
+    assert not small.holds and not small.path.exists()
+    assert "the float32 file to judge 8 bits by differs from torch: cosine" in small.failed
+
+
+class NotFinite(nn.Module):
+    """Its file cannot even be asked: encoders refuse values that are not finite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = fill(TinyBackbone(), 131)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        embedding: Tensor = self.inner(frames) * float("nan")
+        return embedding
+
+
+def test_a_network_that_is_not_finite_fails_its_gates_and_the_old_report_goes(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "export.json").write_text('{"holds": true}')
+    module = EncoderModule(FBANK, NotFinite()).eval()
+    done = export(tmp_path, Request(fp16=True, tensorrt=True), module=module)
+    assert len(done) == 4 and not any(e.holds for e in done.values())
+    for exported in done.values():
+        assert "not finite" in exported.failed and not exported.path.exists()
+        assert "/." not in exported.failed  # the file's place, not that where it was tried
+    report = json.loads((tmp_path / "export.json").read_text())
+    assert report["finished"] and not report["holds"]
+    assert all("not finite" in t["failed"] and not t["holds"] for t in report["targets"])
+
+
+def test_a_converter_that_fails_leaves_the_other_targets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise RuntimeError("[ONNXRuntimeError]\nno such thing")
+
+    monkeypatch.setattr("onnxruntime.quantization.quantize_static", crash)
+    speech = LabelledSpeech("buzzes", (), tuple(speakers(3, 2)))
+    request = Request(int8=True, split=True)
+    done = export(tmp_path, request, labelled=speech)
+    assert done["onnx fp32"].holds and done["split"].holds and not done["onnx int8"].holds
+    said = "model.int8.onnx: onnxruntime's quantiser failed: [ONNXRuntimeError] no such thing"
+    assert done["onnx int8"].failed == said
+    assert not json.loads((tmp_path / "export.json").read_text())["holds"]
+
+
+def test_a_run_that_is_cut_short_says_so_in_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    report = tmp_path / "export.json"
+    report.write_text('{"holds": true}')
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(precision, "write_fp16", interrupt)
+        export(tmp_path, Request(fp16=True))
+    found = json.loads(report.read_text())
+    assert not found["finished"] and not found["holds"]
+    assert [(t["target"], t["holds"]) for t in found["targets"]] == [("onnx fp32", True)]
+    with pytest.raises(ModelError, match="opset 9: wanted"):
+        export(tmp_path, Request(opset=9))
+    assert not report.exists()  # nothing was done, and the last run's figures are not this one's
+
+
 @pytest.mark.parametrize("opset", [9, 99])
 def test_an_operator_set_that_cannot_be_written_is_refused(opset: int, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"opset {opset}: wanted 17 to 20"):
@@ -158,6 +256,8 @@ def test_requests_that_make_no_sense() -> None:
         Request(onnx=False)
     with pytest.raises(SettingsError, match="int8 is for onnx and mnn"):
         Request(onnx=False, split=True, int8=True)
+    with pytest.raises(SettingsError, match="fp16 is for onnx, mnn and tensorrt"):
+        Request(onnx=False, split=True, fp16=True)
     with pytest.raises(SettingsError, match="margin 0.7; wanted 0 to 0.5"):
         Request(margin=0.7)
 
@@ -179,8 +279,10 @@ def speakers(n: int, per_speaker: int) -> list[tuple[str, Waveforms]]:
 def test_int8_is_calibrated_and_spares_the_front_end(tmp_path: Path) -> None:
     voices = speakers(30, 2)
     speech = LabelledSpeech("buzzes", tuple(w for _, w in voices[:8]), tuple(voices[8:]))
-    done = export(tmp_path, Request(int8=True, margin=0.4), labelled=speech)
+    done = export(tmp_path, Request(int8=True, margin=0.05), labelled=speech)
     exported = done["onnx int8"]
+    full, small = OnnxEncoder(done["onnx fp32"].path), OnnxEncoder(exported.path)
+    assert cosines(full, small, voices).min() > 0.99
     assert exported.holds and exported.gate is not None and exported.gate.measure == "EER loss"
     graph = onnx.load(str(exported.path)).graph
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
@@ -195,6 +297,58 @@ def test_int8_is_calibrated_and_spares_the_front_end(tmp_path: Path) -> None:
         np.abs(onnx.numpy_helper.to_array(t).astype(int)).max() <= 64 for t in weights
     )
     assert OnnxEncoder(exported.path).card.version.endswith("+int8")
+
+
+def cosines(a: Encoder, b: Encoder, voices: list[tuple[str, Waveforms]]) -> NDArray[np.float64]:
+    """Of each voice's two embeddings, in float64 and by hand."""
+    pairs = [[e(w[None])[0].astype(np.float64) for e in (a, b)] for _, w in voices]
+    return np.array([x @ y / np.linalg.norm(x) / np.linalg.norm(y) for x, y in pairs])
+
+
+def test_eight_bits_that_cost_more_than_the_margin_leave_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last layer is lost on the way: one embedding for everybody, so an error rate of half."""
+    convert = precision.write_int8
+
+    def lose_a_layer(source: Path, *more: object, **options: object) -> None:
+        model = onnx.load(str(source))
+        (last,) = (t for t in model.graph.initializer if t.name == "backbone.linear.weight")
+        zeros = np.zeros(tuple(last.dims), np.float32)
+        last.CopyFrom(onnx.numpy_helper.from_array(zeros, last.name))
+        damaged = source.with_name("damaged.onnx")
+        onnx.save(model, str(damaged))
+        convert(damaged, *more, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(precision, "write_int8", lose_a_layer)
+    voices = speakers(30, 2)
+    speech = LabelledSpeech("buzzes", tuple(w for _, w in voices[:8]), tuple(voices[8:]))
+    done = export(tmp_path, Request(int8=True, margin=0.05), labelled=speech)
+    exported, gate = done["onnx int8"], done["onnx int8"].gate
+    assert gate is not None and gate.measure == "EER loss" and "50.00% against" in gate.where
+    assert not exported.holds and not exported.path.exists() and done["onnx fp32"].holds
+    assert not json.loads((tmp_path / "export.json").read_text())["holds"]
+
+
+def test_calibration_and_trials_share_no_speaker(tmp_path: Path) -> None:
+    """Each recording is a constant that names its speaker, so that one hears who is where."""
+    utterances = []
+    for k in range(90):
+        for i in range(5):
+            path = tmp_path / f"{k}-{i}.wav"
+            soundfile.write(path, np.full(1_600, (k + 1) / 128), SAMPLE_RATE, subtype="FLOAT")
+            utterances.append(Utterance(f"u{k}-{i}", f"s{k}", path, 0.1))
+    speech = labelled_speech(tmp_path, utterances)
+
+    def heard(waveform: Waveforms) -> str:
+        return f"s{round(float(waveform[0]) * 128) - 1}"
+
+    calibrated = [heard(w) for w in speech.calibration]
+    tried = [heard(w) for _, w in speech.trials]
+    assert tried == [speaker for speaker, _ in speech.trials]
+    assert len(calibrated) == len(set(calibrated)) == 30  # a third, one recording each
+    assert not set(calibrated) & set(tried)
+    assert len(set(tried)) == 60 and len(tried) == 60 * 4 and speech.n_target == 60 * 6
 
 
 def test_the_eer_gate_against_rates_counted_by_hand() -> None:
@@ -287,7 +441,13 @@ def test_tensorrt_without_a_gpu_writes_the_graph_and_the_line(tmp_path: Path) ->
         "--optShapes=waveform:8x48000 --maxShapes=waveform:32x960000 --noTF32"
     )
     half = (tmp_path / "model.fp16.plan.trtexec.txt").read_text()
-    assert "fbank:1x1x24" in half and half.rstrip().endswith("--fp16")
+    assert "fbank:1x1x24" in half and " --fp16 --precisionConstraints=obey " in half
+    for option in ("layerPrecisions", "layerOutputTypes"):
+        (names,) = (w for w in half.split() if w.startswith(f"--{option}="))
+        assert "/pooling/Sqrt:fp32," in names and "/block/" not in names
+    frames = export(tmp_path / "frames", Request(onnx=False, tensorrt=True, model_input="fbank"))
+    assert frames["tensorrt fp32"].path.name == "tensorrt.fbank.onnx"
+    assert "fbank:1x1x24" in (tmp_path / "frames" / "model.plan.trtexec.txt").read_text()
     for name in ("waveform", "fbank"):
         same_as_torch(OnnxEncoder(tmp_path / f"tensorrt.{name}.onnx"), 0.99999)
 
@@ -354,6 +514,24 @@ def test_the_seeds_command_and_its_exit_status(tmp_path: Path) -> None:
     wrong = run("--ckpt", ckpt, "--out_dir", tmp_path / "none", "--onnx", "--card", said)
     assert wrong.returncode == 2 and "'thresholds' is not to be said" in wrong.stderr
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_the_command_with_eight_bits(tmp_path: Path) -> None:
+    """36 voices: 12 for the ranges, 24 of four recordings, so 144 target trials."""
+    ckpt = save_checkpoint(tmp_path / "best.pt")
+    write_voices(tmp_path, "voices", range(36), 4, seconds=0.8)
+    arguments = ("--ckpt", ckpt, "--out_dir", tmp_path / "deploy", "--int8")
+    done = run(*arguments, "--speech", tmp_path / "voices", "--margin", "0.1", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    full, small = json.loads(done.stdout)["targets"]
+    assert (full["file"], small["file"]) == ("model.onnx", "model.int8.onnx")
+    assert small["gate"]["measure"] == "EER loss" and small["gate"]["wanted"] == 0.1
+    assert small["gate"]["measured_on"].startswith("144 target trials of")
+    encoders = [groove.open_encoder(tmp_path / "deploy" / t["file"]) for t in (full, small)]
+    unheard = [("s", voice(speaker, 9, 1.0)) for speaker in range(40, 48)]
+    assert cosines(encoders[0], encoders[1], unheard).min() > 0.9
+    assert 2 * small["bytes"] < full["bytes"]
 
 
 def test_checkpoints_that_cannot_be_exported(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from groove.training.export.eer_gate import LabelledSpeech
 from groove.training.export.sealed import sealed_command
 from tests.conftest import ROOT, VOICE_A, VOICE_B
 from tests.data.model.make_tiny_model import TINY_MODEL, tiny_card
-from tests.training.test_export_targets import export, same_as_torch, speakers
+from tests.training.test_export_targets import cosines, export, same_as_torch, speakers
 
 pytestmark = pytest.mark.torch
 
@@ -99,11 +99,13 @@ def test_real_weights_and_real_speech(tmp_path: Path) -> None:
 def test_int8_weights_are_judged_by_the_error_rate(tmp_path: Path) -> None:
     voices = speakers(30, 2)
     speech = LabelledSpeech("buzzes", tuple(w for _, w in voices[:8]), tuple(voices[8:]))
-    request = Request(onnx=False, mnn=True, int8=True, margin=0.4)
+    request = Request(onnx=False, mnn=True, int8=True, margin=0.05)
     done = export(tmp_path, request, labelled=speech)
     gate = done["mnn int8"].gate
     assert gate is not None and gate.holds and gate.measure == "EER loss"
-    assert MnnEncoder(tmp_path / "model.int8.mnn").card.version.endswith("+int8")
+    small = MnnEncoder(tmp_path / "model.int8.mnn")
+    assert small.card.version.endswith("+int8")
+    assert cosines(MnnEncoder(tmp_path / "model.mnn"), small, voices).min() > 0.99
 
 
 def test_a_row_does_not_depend_on_its_mates_or_on_what_was_asked_before(exported: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from groove.errors import ModelError
+from groove.mnn_encoder import card_path
 
 
 @contextlib.contextmanager
@@ -38,3 +39,17 @@ def aside(target: Path) -> Iterator[Path]:
             os.replace(part, target.parent / part.name)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def set_aside(path: Path) -> str:
+    """Rename a file of an earlier run, and a card beside it, to ``NAME.old``.
+
+    Returns:
+        What was done, for people; empty where there was no such file.
+    """
+    if not path.exists():
+        return ""
+    for part in (path, card_path(path)):
+        if part.exists():
+            os.replace(part, part.with_name(f"{part.name}.old"))
+    return f"an older one is now {path.name}.old"

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from groove.card import ModelCard
+from groove.errors import ModelError
 from groove.fbank import log_mel
 from groove.training.export.onnx_file import put_card
 
@@ -75,23 +76,30 @@ def write_int8(
         card: its card.
         speech: waveforms [S] whose activations set the ranges.
         reduce_range: 7-bit weights; see above.
+
+    Raises:
+        ModelError: onnxruntime's quantiser failed.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    with _no_advice():
-        quantize_static(
-            str(source),
-            str(path),
-            _Reader(card, speech),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED),
-            nodes_to_quantize=_quantisable(source),
-            per_channel=True,
-            reduce_range=reduce_range,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-        )
+    try:
+        with _no_advice():
+            quantize_static(
+                str(source),
+                str(path),
+                _Reader(card, speech),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=list(QUANTISED),
+                nodes_to_quantize=_quantisable(source),
+                per_channel=True,
+                reduce_range=reduce_range,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+            )
+    except Exception as error:  # its errors share no base class
+        said = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path.name}: onnxruntime's quantiser failed: {said}") from error
     put_card(path, card)
 
 

@@ -1,7 +1,8 @@
 """The network in parts, for those who go on in PyTorch: ``model.pt``, ``head.pt``, ``meta.json``.
 
 ``model.pt`` holds the backbone's weights by name, ``head.pt`` the classifier's, both plain tensors
-that ``torch.load(weights_only=True)`` opens; ``meta.json`` holds the card and the sizes.
+that ``torch.load(weights_only=True)`` opens; ``meta.json`` holds the card, the sizes and the
+SHA-256 of the others. Parts of two exports, as a kill between them leaves, are refused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from groove.card import ModelCard
+from groove.encoder import file_hash
 from groove.errors import CardError, ModelError
 from groove.training.encoder import EncoderModule, TorchEncoder
 from groove.training.export.aside import aside
@@ -48,6 +50,7 @@ def split(
         "network": _network(module),
         "card": json.loads(card.to_json()),
         "parts": {n: {k: list(v.shape) for k, v in t.items()} for n, t in parts.items()},
+        "sha256": {path.name: file_hash(path) for path in made},
         "torch": torch.__version__,
     }
     with aside(folder / "meta.json") as path:
@@ -62,12 +65,14 @@ def open_split(path: Path) -> TorchEncoder:
         path: ``model.pt``, with ``meta.json`` beside it.
 
     Raises:
-        ModelError: a part is missing or damaged, or the network is none that Groove builds.
+        ModelError: a part is missing, damaged or of another export, or the network is none that
+            Groove builds.
     """
     meta = path.with_name("meta.json")
     try:
         values = json.loads(meta.read_text(encoding="utf-8"))
         card = ModelCard.from_json(json.dumps(values["card"]))
+        _check_hashes(path, values.get("sha256"))
         if values["network"] is None:
             raise ModelError(f"{meta}: {card.architecture} is no network that Groove builds")
         module = build_encoder(Network.from_dict(values["network"]), card.fbank)
@@ -78,6 +83,18 @@ def open_split(path: Path) -> TorchEncoder:
         said = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: not the parts of a split export ({said})") from None
     return TorchEncoder(module, card)
+
+
+def _check_hashes(path: Path, sha256: Any) -> None:
+    """``head.pt`` may be left out by who does not need it; what lies there must belong."""
+    head = path.with_name("head.pt")
+    parts = {"model.pt": path} | ({"head.pt": head} if head.exists() else {})
+    for name, part in parts.items():
+        if not isinstance(sha256, dict) or sha256.get(name) != file_hash(part):
+            raise ModelError(
+                f"{part}: not the file that meta.json names by its SHA-256; copy the parts of one "
+                "export together, or export again"
+            )
 
 
 def _network(module: EncoderModule) -> dict[str, Any] | None:

@@ -1,35 +1,35 @@
 """Everything that a deployment was asked for, one target after the other, each behind its gate.
 
 PyTorch is the reference of every float target. 8-bit targets are judged by their error rate
-against the float32 model file, which has passed its own gate before. A target whose gate does not
-hold leaves no file; the others go on, and the caller's exit status says it.
+against the float32 model file, which must agree with PyTorch itself, asked for or not. A target
+whose gate does not hold, or whose file cannot be made or run, leaves no file of its name (an
+earlier run's becomes ``NAME.old``); the others go on, and the caller's exit status says it.
+``export.json`` of an earlier run is taken away first.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from groove.card import ModelCard
 from groove.encoder import Encoder, OnnxEncoder
-from groove.errors import ModelError, SettingsError
+from groove.errors import ModelError, ScoringError, SettingsError
 from groove.mnn_encoder import MnnEncoder
 from groove.parity import MIN_COSINE, Gate, ParityGate, Voices
 from groove.training.encoder import EncoderModule, TorchEncoder
 from groove.training.export import mnn, precision, tensorrt
-from groove.training.export.aside import aside
+from groove.training.export.aside import aside, set_aside
 from groove.training.export.eer_gate import DEFAULT_MARGIN, LabelledSpeech
 from groove.training.export.onnx_file import OPSET, write_onnx
+from groove.training.export.outcome import REPORT, Exported, write_report
 from groove.training.export.split import split
 
-REPORT = "export.json"
 Progress = Callable[[str], None]
 
 
@@ -53,24 +53,10 @@ class Request:
             raise SettingsError("nothing to export; ask for onnx, mnn, tensorrt or split")
         if self.int8 and not (self.onnx or self.mnn):
             raise SettingsError("int8 is for onnx and mnn; ask for one of them")
+        if self.fp16 and not (self.onnx or self.mnn or self.tensorrt):
+            raise SettingsError("fp16 is for onnx, mnn and tensorrt; ask for one of them")
         if not 0 <= self.margin < 0.5:
             raise SettingsError(f"margin {self.margin:g}; wanted 0 to 0.5")
-
-
-@dataclass(frozen=True)
-class Exported:
-    """One target: where it lies, and how its gate went (None: there is nothing to compare)."""
-
-    target: str
-    path: Path
-    size: int  # bytes; 0 where the gate did not hold and no file was left
-    gate: Gate | None = None
-    note: str = ""
-
-    @property
-    def holds(self) -> bool:
-        """Whether the file may be used."""
-        return self.gate is None or self.gate.holds
 
 
 @dataclass
@@ -86,7 +72,7 @@ class _Work:
     labelled: LabelledSpeech | None
     progress: Progress
     done: list[Exported] = field(default_factory=list)
-    _full: OnnxEncoder | None = None
+    _full: tuple[OnnxEncoder, Gate] | None = None
 
     def source(self, model_input: str) -> tuple[Path, ModelCard]:
         """A float32 ONNX file with this input, traced once, and its card."""
@@ -97,10 +83,11 @@ class _Work:
             write_onnx(self.module, card, path, opset=self.request.opset)
         return path, card
 
-    def full_precision(self) -> OnnxEncoder:
-        """The float32 file that 8-bit targets are judged against; faster than PyTorch."""
+    def full_precision(self) -> tuple[OnnxEncoder, Gate]:
+        """The float32 file, and how its own gate went: both are had once."""
         if self._full is None:
-            self._full = OnnxEncoder(self.source(self.request.model_input)[0])
+            encoder = OnnxEncoder(self.source(self.request.model_input)[0])
+            self._full = encoder, self.parity.check(encoder, MIN_COSINE["fp32"])
         return self._full
 
 
@@ -132,8 +119,9 @@ def export_all(
 
     Raises:
         SettingsError: int8 without labelled speech.
-        MissingExtra: a runtime's package is not installed.
-        ModelError: a converter failed, or the folder cannot be written to. What was finished stays.
+        MissingExtra: a runtime's package is not installed, or in another version.
+        ModelError: the network cannot be traced, or the folder cannot be written to. What was
+            finished stays, and the report says that the run was not.
     """
     if request.int8 and labelled is None:
         raise SettingsError(
@@ -141,22 +129,15 @@ def export_all(
         )
     if request.mnn:
         mnn.require_mnn()
+    if request.tensorrt:
+        tensorrt.require_major()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / REPORT).unlink(missing_ok=True)  # what an earlier run found is no longer so
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
             parity = ParityGate(TorchEncoder(module, card), voices)
             work = _Work(module, card, folder, request, Path(scratch), parity, labelled, progress)
-            for wanted, write in (
-                (request.onnx, _onnx),
-                (request.mnn, _mnn),
-                (request.tensorrt, _tensorrt),
-            ):
-                if wanted:
-                    write(work)
-            if request.split:
-                for path in split(module, card, head, folder):
-                    work.done.append(Exported("split", path, path.stat().st_size))
-            _report(work)
+            _write(work, head)
     except OSError as error:
         raise ModelError(
             f"{folder}: cannot be written to ({error.strerror or error}); choose another folder"
@@ -164,11 +145,31 @@ def export_all(
     return work.done
 
 
+def _write(work: _Work, head: dict[str, torch.Tensor] | None) -> None:
+    """Every target; however this ends, the report says what was done."""
+    finished = False
+    try:
+        for wanted, write in (
+            (work.request.onnx, _onnx),
+            (work.request.mnn, _mnn),
+            (work.request.tensorrt, _tensorrt),
+        ):
+            if wanted:
+                write(work)
+        if work.request.split:
+            for path in split(work.module, work.card, head, work.folder):
+                work.done.append(Exported("split", path, path.stat().st_size))
+        finished = True
+    finally:
+        if work.done:
+            write_report(work.folder, work.card, work.done, finished=finished)
+
+
 def _onnx(work: _Work) -> None:
     path, card = work.source(work.request.model_input)
     with _target(work, "onnx fp32", "model.onnx") as out:
         out.path.write_bytes(path.read_bytes())
-        out.gate = work.parity.check(OnnxEncoder(out.path), MIN_COSINE["fp32"])
+        _, out.gate = work.full_precision()  # the same bytes
     if work.request.fp16:
         with _target(work, "onnx fp16", "model.fp16.onnx") as out:
             precision.write_fp16(path, out.path, _marked(card, "fp16"))
@@ -201,6 +202,8 @@ def _mnn(work: _Work) -> None:
 def _tensorrt(work: _Work) -> None:
     for kind in _precisions(work.request, without=("int8",)):
         model_input = tensorrt.input_for(kind)
+        if work.request.model_input == "fbank":
+            model_input = "fbank"
         path, card = work.source(model_input)
         name = "model.plan" if kind == "fp32" else f"model.{kind}.plan"
         reason = tensorrt.why_not()
@@ -212,12 +215,18 @@ def _tensorrt(work: _Work) -> None:
                 )
             continue
         graph = f"tensorrt.{model_input}.onnx"
-        line = tensorrt.trtexec_line(graph, name, card, kind)
+        held = tensorrt.pooling_nodes(path)
+        line = tensorrt.trtexec_line(graph, name, card, kind, held)
         with _target(work, f"tensorrt {kind}", graph, f"no engine: {reason}; run  {line}") as out:
             out.path.write_bytes(path.read_bytes())
             out.gate = work.parity.check(OnnxEncoder(out.path), MIN_COSINE["fp32"])
-        with aside(work.folder / f"{name}.trtexec.txt") as text:
-            text.write_text(f"# {reason}; on a machine with a GPU, in this folder:\n{line}\n")
+        text = work.folder / f"{name}.trtexec.txt"
+        if not work.done[-1].holds:
+            set_aside(text)
+            continue
+        with aside(text) as path:
+            where = f"a GPU and TensorRT {tensorrt.MAJOR}"
+            path.write_text(f"# {reason}; on a machine with {where}, in this folder:\n{line}\n")
 
 
 class _Out:
@@ -236,7 +245,7 @@ class _GateFailed(Exception):
 def _target(work: _Work, target: str, name: str, note: str = "") -> Iterator[_Out]:
     final = work.folder / name
     work.progress(target)
-    out = _Out(final)
+    out, size, failed = _Out(final), 0, ""
     try:
         with aside(final) as path:
             out.path = path
@@ -245,14 +254,23 @@ def _target(work: _Work, target: str, name: str, note: str = "") -> Iterator[_Ou
                 raise _GateFailed
         size = final.stat().st_size
     except _GateFailed:
-        size = 0
-    work.done.append(Exported(target, final, size, out.gate, note))
+        pass
+    except (ModelError, ScoringError) as error:  # a converter's, or of values that are not finite
+        failed = str(error).replace(str(out.path), str(final))
+        failed = failed.replace(str(work.scratch), str(work.folder))  # a traced file's place
+    if not size:  # old weights under this name would pass for the new
+        note = "; ".join(text for text in (note, set_aside(final)) if text)
+    work.done.append(Exported(target, final, size, out.gate, note, failed))
 
 
 def _eer_gate(work: _Work, exported: Encoder) -> Gate:
+    """Error rates beside those of the float32 file, faster than PyTorch."""
     assert work.labelled is not None
+    reference, gate = work.full_precision()
+    if not gate.holds:
+        raise ModelError(f"the float32 file to judge 8 bits by differs from torch: {gate}")
     return work.labelled.check(
-        work.full_precision(), exported, margin=work.request.margin, progress=work.progress
+        reference, exported, margin=work.request.margin, progress=work.progress
     )
 
 
@@ -264,27 +282,3 @@ def _precisions(request: Request, without: tuple[str, ...] = ()) -> list[str]:
 def _marked(card: ModelCard, kind: str) -> ModelCard:
     """Embeddings of another precision are another model's: the version says so."""
     return card.with_fields({"version": f"{card.version}+{kind}"})
-
-
-def _report(work: _Work) -> None:
-    with aside(work.folder / REPORT) as path:
-        path.write_text(
-            json.dumps(report(work.card, work.done), ensure_ascii=False, indent=1) + "\n",
-            encoding="utf-8",
-        )
-
-
-def report(card: ModelCard, done: list[Exported]) -> dict[str, Any]:
-    """What was exported, as plain values."""
-    return {
-        "model": card.name,
-        "version": card.version,
-        "architecture": card.architecture,
-        "torch": torch.__version__,
-        "holds": all(e.holds for e in done),
-        "targets": [
-            {"target": e.target, "file": e.path.name, "bytes": e.size, "holds": e.holds}
-            | {"gate": e.gate and asdict(e.gate), "note": e.note}
-            for e in done
-        ],
-    }
