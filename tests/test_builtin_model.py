@@ -18,11 +18,6 @@ from tests.conftest import ROOT, VOICE_A, VOICE_A2, VOICE_B
 LARGEST = 25e6  # bytes of all built-in model files together
 
 
-@pytest.fixture(scope="module")
-def verifier() -> groove.Verifier:
-    return groove.Verifier(threads=2)
-
-
 def run(*arguments: str, model: str | None = None) -> subprocess.CompletedProcess[str]:
     """`groove`, where nothing was pulled and every connection is refused."""
     start = (
@@ -73,7 +68,7 @@ def test_the_card_says_whose_child_it_is_and_is_measured(name: str) -> None:
 
 @pytest.mark.speech
 def test_strangers_of_the_evaluation_pool_are_told_apart(
-    verifier: groove.Verifier, eval_rows: list[dict[str, str]]
+    eval_rows: list[dict[str, str]],
 ) -> None:
     """Two files each of thirty speakers; the whole table is in RESULTS.md, section 6."""
     by_speaker: dict[str, list[str]] = {}
@@ -85,4 +80,4 @@ def test_strangers_of_the_evaluation_pool_are_told_apart(
     scores = first @ second.T
     same = np.eye(len(pairs), dtype=bool)
     assert eer(scores[same], scores[~same]) < 0.08
-    assert verifier.compare(*pairs[0]).decision == "same"
+    assert np.mean(scores[same]) - np.mean(scores[~same]) > 0.4
