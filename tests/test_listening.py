@@ -120,7 +120,7 @@ def test_the_command_names_two_people_and_a_stranger_in_turn(tmp_path: Path) -> 
         [*script, "--json"], input=sound.tobytes(), capture_output=True, cwd=ROOT, check=True
     )
     lines = [json.loads(line) for line in done.stdout.decode().splitlines()]
-    # As a voice fades out of the window "nobody" may be said before "silence"; nobody else is named.
+    # As a voice leaves the window "nobody" may come before "silence"; nobody else is named.
     states = [line["state"] for line in lines]
     assert states[0] == "named" and states.count("named") == 1
     assert states[-2:] == ["nobody", "silence"] and states.count("silence") == 2
