@@ -63,8 +63,8 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The answer for two recordings. ``score``, ``llr`` and ``probability`` may be None.
+class Judgement:
+    """What follows from one score. ``score``, ``llr`` and ``probability`` may be None.
 
     ``llr`` is the natural-log likelihood ratio of "same voice" against "different voices";
     ``probability`` is what follows from it at even prior odds. Both need a calibrated card.
@@ -76,6 +76,12 @@ class Comparison:
     rule: str
     llr: float | None
     probability: float | None
+
+
+@dataclass(frozen=True)
+class Comparison(Judgement):
+    """The answer for two recordings."""
+
     warnings: tuple[Caution, ...]
     model: str
     a: Side
@@ -90,18 +96,6 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What follows from one score: see `Comparison`."""
-
-    decision: Verdict
-    score: float | None
-    threshold: float
-    rule: str
-    llr: float | None
-    probability: float | None
 
 
 @dataclass(frozen=True)
@@ -189,12 +183,7 @@ class Verifier:
         judged = self.judge(_score(*examined), shorter_s)
         same = [SAME_SOUND] if _is_same_sound(*examined) else []
         return Comparison(
-            decision=judged.decision,
-            score=judged.score,
-            threshold=judged.threshold,
-            rule=judged.rule,
-            llr=judged.llr,
-            probability=judged.probability,
+            **asdict(judged),
             warnings=tuple(dict.fromkeys([*same, *self.cautions(sides, judged)])),
             model=f"{self.card.name} {self.card.version}",
             a=sides[0],
@@ -203,7 +192,7 @@ class Verifier:
         )
 
     def judge(self, score: float | None, speech_s: float) -> Judgement:
-        """The decision for a score, or for none; see `Comparison`.
+        """The decision for a score, or for none.
 
         Args:
             score: a cosine; None where a side gave no embedding.

@@ -10,9 +10,10 @@ from groove.corpora.cnceleb_eval import JOINED, MEAN, genre_of, read_cnceleb_eva
 from groove.corpora.files import resolve_audio
 from groove.embedder import Embedder
 from groove.errors import ManifestError
-from groove.evaluation.evaluate import Settings, System, evaluate
+from groove.evaluation.evaluate import evaluate
 from groove.evaluation.refusals import refuse_missing
 from groove.evaluation.report import write_report
+from groove.evaluation.systems import Settings, System
 from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
 from tests.fakes import FakeEncoder
 

@@ -16,10 +16,11 @@ from groove.bench import wav_bytes
 from groove.embedder import Embedder
 from groove.errors import ManifestError, NoSpeech, ScoringError
 from groove.evaluation.cache import EmbeddingCache
-from groove.evaluation.evaluate import Settings, System, evaluate
+from groove.evaluation.evaluate import evaluate
 from groove.evaluation.findings import Report
 from groove.evaluation.measures import Conditions, TrialScores, cells, compare, measure
 from groove.evaluation.report import to_json, write_report
+from groove.evaluation.systems import Settings, System
 from groove.evaluation.trial_sets import from_list, from_manifest, from_val_meta
 from groove.evaluation.val_meta import read_val_meta
 from groove.manifest import Utterance, write_manifest

@@ -16,8 +16,9 @@ from groove.embedder import Embedder
 from groove.errors import ManifestError
 from groove.evaluation.cache import EmbeddingCache, embed_files
 from groove.evaluation.card_pieces import Piece
-from groove.evaluation.evaluate import Settings, System, evaluate
+from groove.evaluation.evaluate import evaluate
 from groove.evaluation.refusals import refuse_shared
+from groove.evaluation.systems import Settings, System
 from groove.evaluation.trial_sets import from_manifest
 from groove.joined import joined_files, parts_of, read_joined
 from groove.manifest import read_manifest

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from groove.embedder import Embedder
     from groove.encoder import Encoder
     from groove.evaluation.cache import Embedded
-    from groove.evaluation.evaluate import Settings, System
+    from groove.evaluation.systems import Settings, System
     from groove.evaluation.trial_sets import TrialSet
 
 FILE = click.Path(path_type=Path)
@@ -161,7 +161,7 @@ def _systems(
     models: tuple[str | None, ...], asked: Asked, trial_sets: tuple[TrialSet, ...]
 ) -> list[System]:
     from groove.api import Embedder
-    from groove.evaluation.evaluate import STORED_SUFFIX, System
+    from groove.evaluation.systems import STORED_SUFFIX, System
 
     files = [path for one in trial_sets for path in one.test_files if path is not None]
     has_stored = any(path.suffix == STORED_SUFFIX for path in files)
@@ -213,7 +213,7 @@ def stored_embedder(embedder: Embedder) -> Callable[[Path], Embedded]:
 
 
 def _settings(asked: Asked) -> Settings:
-    from groove.evaluation.evaluate import Settings
+    from groove.evaluation.systems import Settings
     from groove.evaluation.trial_sets import from_manifest
     from groove.manifest import read_manifest
 

@@ -6,6 +6,7 @@ val_meta       the recordings that training held back   refusals       what must
 cache          embeddings, never computed twice         embedded       trials with their embeddings
 scores         by matrix products, in blocks            measures       what is read off the scores
 figure_data    what figures are drawn from              comparing      systems two by two
+systems        models as they are evaluated             result         one of them on one trial set
 evaluate       the whole of it                          findings       the result, as values
 report         its files, of `report_blocks` (words and tables, as a `document`) and `report_values`
 pairs          a score a pair                           calibrate      fitted here, used elsewhere

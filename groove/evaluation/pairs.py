@@ -20,8 +20,8 @@ from groove.corpora.files import resolve_audio
 from groove.embedder import Embedder
 from groove.errors import ManifestError
 from groove.evaluation.cache import Embedded, EmbeddingCache, embed_files
-from groove.evaluation.evaluate import STORED_SUFFIX, System
 from groove.evaluation.scores import pair_scores
+from groove.evaluation.systems import STORED_SUFFIX, System
 from groove.evaluation.trial_sets import from_val_meta
 from groove.manifest import HELP, read_lines, write_lines
 from groove.trials import parse_trial, recognise_form

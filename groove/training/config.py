@@ -97,7 +97,7 @@ class HeadConfig:
 class OptimizerConfig:
     """How a gradient becomes a step."""
 
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Literal["adamw", "sgd", "muon"] = "adamw"
     weight_decay: float = 1e-4
     momentum: float = 0.9  # sgd, with Nesterov's form
     clip_norm: float = 5.0  # 0: gradients are not clipped
@@ -201,14 +201,23 @@ class DistillConfig:
     cosine: float = 1.0  # weights of the losses
     mse: float = 0.0
     similarity: float = 1.0
+    neighbours: float = 0.0  # wants target utterance
+    temperature: float = 0.05  # of neighbours: the smaller, the fewer count
     aam: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        _within("distill", self, **dict.fromkeys(("cosine", "mse", "similarity", "aam"), (0, 1e6)))
-        if self.teacher and not self.cosine + self.mse + self.similarity:
+        losses = ("cosine", "mse", "similarity", "neighbours")
+        _within("distill", self, **dict.fromkeys((*losses, "aam"), (0, 1e6)))
+        _within("distill", self, temperature=(1e-3, 1e3))
+        if self.teacher and not any(getattr(self, name) for name in losses):
             raise SettingsError(
-                "distill: a teacher, but cosine, mse and similarity all weigh 0; give one a weight"
+                f"distill: a teacher, but {', '.join(losses)} all weigh 0; give one a weight"
+            )
+        if self.neighbours and self.target != "utterance":
+            raise SettingsError(
+                "distill.neighbours: looks among the teacher's embeddings of whole utterances; "
+                "set distill.target=utterance"
             )
 
     @property

@@ -8,9 +8,13 @@ With s and t the embeddings of student and teacher, t of length 1:
     similarity   mean over pairs of the batch of (cos(s_i, s_j) - cos(t_i, t_j))^2: who is like
                  whom, whatever the coordinates (Tung & Mori 2019, similarity-preserving; Park et
                  al. 2019, relational distillation)
+    neighbours   KL(p || q), p and q the softmax over a bank of the teacher's embeddings b_n of
+                 cos(t, b_n) / T and cos(s, b_n) / T: who is near, of all that the teacher has
+                 heard; the nearest count most (Fang et al. 2021, SEED, there with a queue as bank)
 
-`cosine` and `mse` compare coordinates: where the sizes differ a linear map, which training throws
-away afterwards, takes s to t's size first. `similarity` needs no map. All compute in float32.
+`cosine`, `mse` and `neighbours` compare coordinates: where the sizes differ a linear map, which
+training throws away afterwards, takes s to t's size first. `similarity` needs no map. All compute
+in float32.
 
 A teacher is any `groove.encoder.Encoder`. One in torch computes on the training device, any other
 (a model file on onnxruntime) by numpy.
@@ -53,6 +57,30 @@ def similarity_difference(student: Tensor, teacher: Tensor) -> Tensor:
         off = difference.sum() - difference.diagonal().sum()
         mean: Tensor = off / max(1, n * (n - 1))
         return mean
+
+
+def neighbour_divergence(
+    student: Tensor, teacher: Tensor, bank: Tensor, temperature: float
+) -> Tensor:
+    """KL divergence of the student's neighbours from the teacher's, for each row; returns [B].
+
+    Args:
+        student: [B, D].
+        teacher: [B, D].
+        bank: [N, D] of length 1: among whom neighbours are looked for.
+        temperature: of both softmaxes; the smaller, the fewer neighbours count.
+    """
+    with torch.autocast(student.device.type, enabled=False):
+        ours = F.normalize(student.float()) @ bank.T / temperature
+        theirs = F.normalize(teacher.float()) @ bank.T / temperature
+        pointwise = F.kl_div(
+            F.log_softmax(ours, dim=1),
+            F.log_softmax(theirs, dim=1),
+            reduction="none",
+            log_target=True,
+        )
+        divergence: Tensor = pointwise.sum(dim=1)
+        return divergence
 
 
 class Teacher:

@@ -131,7 +131,9 @@ def _log_step(run: Run, now: Rates) -> None:
     means = {name: progress.sums[name] / max(1, progress.n_summed) for name in SHOWN}
     progress.sums, progress.n_summed = dict.fromkeys(SHOWN, 0.0), 0
     weights = run.objective.weights
-    off = [n for n in ("aam", "cosine", "mse", "similarity") if not getattr(weights, n)]
+    off = [
+        n for n in ("aam", "cosine", "mse", "similarity", "neighbours") if not getattr(weights, n)
+    ]
     off += ["aam"] if run.listener is None and run.targets is None else []  # it is the loss
     off += ["accuracy"] if run.objective.head is None else []
     values: dict[str, float | None] = {n: v for n, v in means.items() if n not in off}

@@ -13,11 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from groove.training.distill import cosine_distance, similarity_difference, squared_difference
+from groove.training.distill import (
+    cosine_distance,
+    neighbour_divergence,
+    similarity_difference,
+    squared_difference,
+)
 from groove.training.encoder import EncoderModule
 from groove.training.heads import AamSoftmax
 
-PARTS = ("loss", "aam", "cosine", "mse", "similarity", "correct")
+PARTS = ("loss", "aam", "cosine", "mse", "similarity", "neighbours", "correct")
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,13 @@ class Weights:
     cosine: float = 0.0
     mse: float = 0.0
     similarity: float = 0.0
+    neighbours: float = 0.0
 
 
 class Objective(nn.Module):
     """Backbone, head and projection as one module, so that one backward serves them all."""
+
+    bank: Tensor | None
 
     def __init__(
         self,
@@ -40,6 +48,8 @@ class Objective(nn.Module):
         *,
         weights: Weights,
         target_size: int = 0,
+        bank: Tensor | None = None,
+        temperature: float = 0.05,
     ) -> None:
         """Put them together.
 
@@ -48,18 +58,23 @@ class Objective(nn.Module):
             head: the classifier; None where no speaker is known, or none is asked about.
             weights: of the losses.
             target_size: the teacher's D; 0 without a teacher.
+            bank: [N, D'] of the teacher's embeddings, among which `neighbours` looks.
+            temperature: of `neighbours`.
         """
         super().__init__()
         self.backbone = encoder.backbone
         self.head = head
         self.weights = weights
         size = int(encoder.backbone.embedding_size)  # type: ignore[arg-type]
-        by_coordinate = target_size and weights.cosine + weights.mse > 0
+        by_coordinate = target_size and weights.cosine + weights.mse + weights.neighbours > 0
         self.projection = (
             nn.Linear(size, target_size, bias=False)
             if by_coordinate and target_size != size
             else None
         )
+        self.temperature = temperature
+        # Not in the state: it is the teacher's, and computed or read again when a run goes on.
+        self.register_buffer("bank", bank, persistent=False)
 
     def forward(
         self,
@@ -103,10 +118,15 @@ class Objective(nn.Module):
             if self.weights.similarity:
                 pairs = similarity_difference(embedding[heard], sound[heard])
                 parts["similarity"] = pairs * (len(frames) / n_rows)
+            if self.weights.neighbours:
+                assert self.bank is not None
+                apart = neighbour_divergence(near, sound, self.bank, self.temperature)
+                parts["neighbours"] = (apart * heard).sum() / n_rows
         weights = self.weights
         loss = weights.aam * parts["aam"] if self.head is not None else zero
         if target is not None:
             loss = loss + weights.cosine * parts["cosine"] + weights.mse * parts["mse"]
             loss = loss + weights.similarity * parts["similarity"]
+            loss = loss + weights.neighbours * parts["neighbours"]
         shown = [parts[name].detach().float() for name in PARTS[1:]]
         return torch.stack([loss.float(), *shown])

@@ -53,6 +53,10 @@ class Progress:
     sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SHOWN, 0.0))
     lists: dict[str, str] = field(default_factory=dict)  # setting -> digest of its utterances
 
+    def __post_init__(self) -> None:
+        """Sums that a checkpoint of an older version does not have begin at 0."""
+        self.sums = dict.fromkeys(SHOWN, 0.0) | self.sums
+
     @property
     def n_begun(self) -> int:
         """Epochs that were begun: one that train.max_steps ended in the middle counts."""
@@ -157,7 +161,10 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     if config.validate.every:
         validator = open_validator(config, student.fbank, material.speakers)
     progress.lists = same_lists(config, progress.lists, material, validator)
-    objective = _objective(config, student, material, teacher).to(place.device)
+    targets = None
+    if teacher is not None and from_utterances:
+        targets = _targets(config, teacher, material, place, log)
+    objective = _objective(config, student, material, teacher, targets).to(place.device)
     if objective.head is not None and (lost := lost_centres(config, student, material.speakers)):
         log.event(progress.step, lost)
     objective.train()  # an imported network comes in evaluation mode
@@ -171,9 +178,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
         material=material,
         validator=validator,
         listener=Teacher(teacher, place.device) if teacher and not from_utterances else None,
-        targets=_targets(config, teacher, material, place, log)
-        if teacher and from_utterances
-        else None,
+        targets=targets,
         objective=objective,
         model=objective,
         optimizer=make_optimizer(
@@ -218,15 +223,32 @@ def _set_up(place: ddp.Place, memory_cap_gb: float) -> None:
 
 
 def _objective(
-    config: TrainConfig, student: Student, material: Material, teacher: Encoder | None
+    config: TrainConfig,
+    student: Student,
+    material: Material,
+    teacher: Encoder | None,
+    targets: Tensor | None,
 ) -> Objective:
     distill = config.distill
     weights = Weights(aam=distill.aam_weight)
     if teacher is not None:
-        weights = Weights(distill.aam, distill.cosine, distill.mse, distill.similarity)
+        weights = Weights(
+            distill.aam, distill.cosine, distill.mse, distill.similarity, distill.neighbours
+        )
     head = make_head(config, student, material.speakers) if weights.aam else None
     size = teacher.card.embedding_size if teacher is not None else 0
-    return Objective(student.encoder, head, weights=weights, target_size=size)
+    bank = None
+    if targets is not None and weights.neighbours:
+        every = targets.flatten(0, 1)
+        bank = every[every.isfinite().all(dim=1)]
+    return Objective(
+        student.encoder,
+        head,
+        weights=weights,
+        target_size=size,
+        bank=bank,
+        temperature=distill.temperature,
+    )
 
 
 def _targets(

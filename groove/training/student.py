@@ -18,7 +18,7 @@ from groove.training.encoder import EncoderModule
 from groove.training.heads import AamSoftmax
 from groove.training.importers import KINDS, import_checkpoint
 from groove.training.networks import Network, build_encoder, network_of, new_card
-from groove.training.typed import keys, plain
+from groove.training.typed import from_mapping, keys, plain
 
 # May change when a run goes on. Most change nothing that the next step computes; train.epochs and
 # train.max_steps do: learning rate and margin follow the step's share of the whole run, so that
@@ -75,7 +75,8 @@ def resume_point(config: TrainConfig, last: Path) -> Checkpoint | None:
     saved = load(last)
     if config.train.init:  # the size and the front end were taken from there
         config = _sized(config, saved.network, saved.card.fbank)
-    now, then = _flat(plain(config)), _flat(saved.config)
+    # A setting that is newer than the checkpoint had its default then.
+    now, then = _flat(plain(config)), _flat(plain(from_mapping(TrainConfig, saved.config)))
     differ = [key for key in keys(TrainConfig) if now.get(key) != then.get(key)]
     differ = [key for key in differ if key not in MAY_CHANGE]
     if differ:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from groove.verifier import Caution, Side, Verdict
+from groove.verifier import Caution, Judgement, Side
 from groove.voiceprints.people import Person
 
 Answer = Literal["named", "nobody", "undecided"]
@@ -21,15 +21,9 @@ class Enrollment:
 
 
 @dataclass(frozen=True)
-class Verification:
-    """Is this the person who enrolled? As `Comparison`; "same" means yes."""
+class Verification(Judgement):
+    """Is this the person who enrolled? "same" means yes."""
 
-    decision: Verdict
-    score: float | None
-    threshold: float
-    rule: str
-    llr: float | None
-    probability: float | None
     warnings: tuple[Caution, ...]
     model: str
     name: str

@@ -21,6 +21,7 @@ from groove.training.checkpoint import load  # noqa: E402
 from groove.training.distill import (  # noqa: E402
     Teacher,
     cosine_distance,
+    neighbour_divergence,
     similarity_difference,
     squared_difference,
 )
@@ -62,6 +63,23 @@ def test_the_losses_are_their_formulas(rng: np.random.Generator) -> None:
                 total += (unit[i] @ unit[j] - teacher[i] @ teacher[j]) ** 2
     assert float(similarity_difference(s, t)) == pytest.approx(total / 30, rel=1e-5)
     assert float(similarity_difference(s[:1], t[:1])) == 0.0
+
+
+def test_neighbours_are_the_divergence_of_two_softmaxes(rng: np.random.Generator) -> None:
+    student, teacher = pair(rng)
+    bank = pair(rng, 9)[1]
+    unit = student / np.linalg.norm(student, axis=1, keepdims=True)
+
+    def near(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        powers = np.exp(rows @ bank.T / 0.2)
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    p, q = near(teacher), near(unit)
+    wanted = (p * np.log(p / q)).sum(axis=1)
+    s, t, b = (torch.tensor(x, dtype=torch.float32) for x in (student, teacher, bank))
+    assert np.allclose(neighbour_divergence(s, t, b, 0.2), wanted, atol=1e-5)
+    assert wanted.min() > 0.01
+    assert float(neighbour_divergence(3 * t, t, b, 0.2).abs().max()) < 1e-6
 
 
 def test_a_perfect_student_loses_nothing(rng: np.random.Generator) -> None:
@@ -183,6 +201,16 @@ def test_what_the_teacher_cannot_hear_is_nan_and_another_teacher_has_its_own(
         ({"target": "crop", "sees": "clean", "aam": 0.5}, FakeEncoder()),
         ({"target": "crop", "sees": "augmented", "mse": 1.0, "aam": 0.0}, torch_teacher()),
         ({"target": "utterance", "aam": 0.0}, torch_teacher()),
+        (
+            {
+                "target": "utterance",
+                "aam": 0.0,
+                "similarity": 0.0,
+                "cosine": 0.0,
+                "neighbours": 1.0,
+            },
+            FakeEncoder(),
+        ),
     ],
 )
 def test_a_student_comes_nearer_to_its_teacher(
@@ -198,11 +226,13 @@ def test_a_student_comes_nearer_to_its_teacher(
     )
     assert train(settings, teacher=teacher) == out / "last.pt"
     steps = [line for line in curve(out) if line["kind"] == "step"]
-    assert steps[-1]["cosine"] < steps[0]["cosine"]
+    watched = "neighbours" if "neighbours" in distill else "cosine"
+    assert steps[-1][watched] < steps[0][watched]
     assert ("accuracy" in steps[0]) == (distill["aam"] > 0)
     assert bool(load(out / "last.pt").projection) == (teacher.card.embedding_size != 16)
     if distill["target"] == "utterance":
         assert list((out / "teacher").glob("*.f32"))
+        assert not any("bank" in name for name in load(out / "last.pt").model)
 
 
 def test_voices_without_names_train_beside_those_with(corpus: Path, tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""Optimizers: Muon against torch's own, and which weights go where."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from groove.fbank import FbankConfig  # noqa: E402
+from groove.training.heads import AamSoftmax  # noqa: E402
+from groove.training.loop import train  # noqa: E402
+from groove.training.muon import Muon, orthogonal  # noqa: E402
+from groove.training.networks import Network, build_encoder  # noqa: E402
+from groove.training.objective import Objective, Weights  # noqa: E402
+from groove.training.optimizers import make_optimizer  # noqa: E402
+from tests.training.tiny import config, curve, write_corpus  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def steps(module: Any, optimizer: Any, n: int = 20) -> None:
+    torch.manual_seed(1)
+    given, wanted = torch.randn(50, 30), torch.randn(50, 20)
+    for _ in range(n):
+        optimizer.zero_grad()
+        (module(given) - wanted).square().mean().backward()
+        optimizer.step()
+
+
+def test_muon_walks_as_torch_does() -> None:
+    """Torch iterates in bfloat16, we in float32: the ways agree to bfloat16's eight bits."""
+    torch.manual_seed(0)
+    ours = torch.nn.Linear(30, 20, bias=False)
+    theirs, start = copy.deepcopy(ours), ours.weight.detach().clone()
+    group = {"params": ours.parameters(), "orthogonal": True, "weight_decay": 0.1}
+    steps(ours, Muon([group], lr=0.01))
+    reference = torch.optim.Muon(
+        theirs.parameters(), lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
+    )
+    steps(theirs, reference)
+    apart = (ours.weight - theirs.weight).detach().norm()
+    assert float(apart / (theirs.weight.detach() - start).norm()) < 0.01
+
+
+@pytest.mark.parametrize("shape", [(64, 200), (200, 64), (32, 32)])
+def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(shape)
+    found = orthogonal(matrix)
+    values = torch.linalg.svdvals(found)
+    assert float(values.min()) > 0.3 and float(values.max()) < 1.3
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    assert float(torch.nn.functional.cosine_similarity(found.flatten(), (u @ v).flatten(), 0)) > 0.9
+
+
+def test_the_rest_steps_as_adamw() -> None:
+    torch.manual_seed(0)
+    ours = torch.nn.Linear(30, 20)
+    theirs = copy.deepcopy(ours)
+    plain = [{"params": ours.parameters(), "orthogonal": False, "weight_decay": 0.1}]
+    steps(ours, Muon(plain, lr=0.01))
+    steps(theirs, torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.1))
+    assert torch.equal(ours.weight, theirs.weight) and torch.equal(ours.bias, theirs.bias)
+
+
+def test_the_classifier_and_vectors_are_not_made_orthogonal() -> None:
+    encoder = build_encoder(Network("ecapa", 16, 8), FbankConfig(n_mels=16))
+    module = Objective(encoder, AamSoftmax(16, 3), weights=Weights(1, 1), target_size=24)
+    made = make_optimizer(module, "muon", lr=1e-3, weight_decay=0.1, momentum=0.9)
+    kernels, matrices, vectors = made.param_groups
+    assert {id(p) for p in matrices["params"]} == {
+        id(module.head.weight),
+        id(module.projection.weight),
+    }
+    assert all(p.ndim > 1 for p in kernels["params"]) and vectors["weight_decay"] == 0
+    n = sum(len(group["params"]) for group in made.param_groups)
+    assert n == len(list(module.parameters()))
+
+
+def test_a_run_by_muon_learns_and_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+
+    def run(name: str, epochs: int, **more: Any) -> Path:
+        settings = config(
+            corpus,
+            tmp_path / name,
+            train={"epochs": epochs, "curves": False},
+            optimizer={"name": "muon"},
+            schedule={"lr_shape": "constant", "warmup": 0},  # another length changes no step
+            head={"margin_rad": 0.0},
+            validate={"every": 0},
+            **more,
+        )
+        return train(settings)
+
+    run("whole", 2)
+    run("halves", 1)
+    run("halves", 2, resume=True)
+    whole, halves = (
+        [line for line in curve(tmp_path / name) if line["kind"] == "step"]
+        for name in ("whole", "halves")
+    )
+    assert len(whole) == 8
+    assert [step["loss"] for step in halves] == [step["loss"] for step in whole]
