@@ -1,13 +1,18 @@
 """How fast a training step is here, and how much memory its activations take.
 
     python -m benchmarks.train_speed speed --crops 32 --steps 5
+    python -m benchmarks.train_speed speed --channels 256 --precision fp32 --optimizer muon
     python -m benchmarks.train_speed memory --crops 128
+    python -m benchmarks.train_speed profile --channels 512
+    python -m benchmarks.train_speed layout
 
-`speed` times whole steps (front end, forward, backward, AdamW) on random sound, without a loader,
-for C 128 and C 512 in fp32 and bf16 (and fp16 on a GPU). `memory` runs one forward pass of the
-recommended configuration and adds up what autograd keeps for backward, each storage once; weights,
-gradients and AdamW's two moments are counted beside it. On a GPU it also runs whole steps under a
-ceiling of 5.5 GB and reports the allocator's peak.
+`speed` times whole steps (front end, forward, backward, optimizer) on random sound, without a
+loader, for C 128 and C 512 in fp32 and bf16 (and fp16 on a GPU). `memory` runs one forward pass of
+the recommended configuration and adds up what autograd keeps for backward, each storage once;
+weights, gradients and AdamW's two moments are counted beside it. On a GPU it also runs whole steps
+under a ceiling of 5.5 GB and reports the allocator's peak. `profile` says which operations a step's
+time goes to. `layout` times forward and backward of the network's two commonest convolutions as
+they are ([B, C, T]) and with channels last ([B, C, 1, T] in that memory format), in turns.
 """
 
 from __future__ import annotations
@@ -38,7 +43,15 @@ class Setting:
     """A network with everything that a step needs."""
 
     def __init__(
-        self, channels: int, size: int, crops: int, frames: int, numbers: str, compiled: bool
+        self,
+        channels: int,
+        size: int,
+        crops: int,
+        frames: int,
+        numbers: str,
+        *,
+        compiled: bool = False,
+        optimizer: str = "adamw",
     ) -> None:
         self.device = ddp.choose_device("auto")
         self.encoder = build_encoder(Network("ecapa", size, channels), FbankConfig())
@@ -49,7 +62,7 @@ class Setting:
         self.scaler = precision.grad_scaler(numbers, self.device)
         fused = self.device.type == "cuda"
         self.optimizer = make_optimizer(
-            self.model, "adamw", lr=1e-3, weight_decay=1e-4, momentum=0.9, fused=fused
+            self.model, optimizer, lr=1e-3, weight_decay=1e-4, momentum=0.9, fused=fused
         )
         n_samples = samples_of(FbankConfig(), frames)
         self.waveform = 0.1 * torch.randn(crops, n_samples, device=self.device)
@@ -74,12 +87,22 @@ class Setting:
         self.scaler.update()
 
 
-def speed(crops: int, frames: int, steps: int, compiled: bool) -> list[dict[str, Any]]:
-    rows = []
+def speed(given: argparse.Namespace) -> None:
+    """Crops a second of each network in each precision."""
+    crops, frames, steps = given.crops, given.frames, given.steps
     device = ddp.choose_device("auto")
-    for channels in (128, 512):
-        for numbers in ("fp32", "bf16", "fp16") if device.type == "cuda" else ("fp32", "bf16"):
-            setting = Setting(channels, 192, crops, frames, numbers, compiled)
+    default = ("fp32", "bf16", "fp16") if device.type == "cuda" else ("fp32", "bf16")
+    for channels in given.channels or (128, 512):
+        for numbers in given.precision or default:
+            setting = Setting(
+                channels,
+                192,
+                crops,
+                frames,
+                numbers,
+                compiled=given.compile,
+                optimizer=given.optimizer,
+            )
             for _ in range(2):
                 setting.step()
             _wait(setting.device)
@@ -90,17 +113,16 @@ def speed(crops: int, frames: int, steps: int, compiled: bool) -> list[dict[str,
             rate = steps * crops / (time.perf_counter() - started)
             one = torch.zeros(1, frames, 80, device=device)
             flops = rate * training_flops(setting.model.backbone, one)
-            row = {"channels": channels, "precision": numbers, "crops_per_s": round(rate, 1)}
-            row |= {"compiled": compiled, "tflops": round(flops / 1e12, 3)}
+            row: dict[str, Any] = {"channels": channels, "precision": numbers}
+            row |= {"crops_per_s": round(rate, 1), "optimizer": given.optimizer}
+            row |= {"compiled": given.compile, "tflops": round(flops / 1e12, 3)}
             peak = peak_flops(device)
-            rows.append(row | ({"mfu": round(flops / peak, 3)} if peak else {}))
-            print(json.dumps(rows[-1]), flush=True)
-    return rows
+            print(json.dumps(row | ({"mfu": round(flops / peak, 3)} if peak else {})), flush=True)
 
 
 def memory(crops: int, frames: int) -> None:
     for numbers in ("fp32", "bf16") if not torch.cuda.is_available() else ("fp32", "bf16", "fp16"):
-        setting = Setting(*RECOMMENDED, crops, frames, numbers, False)
+        setting = Setting(*RECOMMENDED, crops, frames, numbers)
         own = {weight.untyped_storage().data_ptr() for weight in setting.model.parameters()}
         kept: dict[int, int] = {}
 
@@ -134,6 +156,55 @@ def _peak_of_steps(setting: Setting) -> float:
     return round(peak_memory_bytes(setting.device) / 1e9, 3)
 
 
+def profile(given: argparse.Namespace) -> None:
+    """The operations that a step's own time goes to, largest first."""
+    for channels in given.channels or (512,):
+        setting = Setting(channels, 192, given.crops, given.frames, "fp32", compiled=given.compile)
+        for _ in range(2):
+            setting.step()
+        with torch.profiler.profile() as profiled:
+            for _ in range(given.steps):
+                setting.step()
+            _wait(setting.device)
+        averages = profiled.key_averages()
+        on_gpu = setting.device.type == "cuda"
+        key = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+        total = sum(getattr(row, key) for row in averages)
+        rows = sorted(averages, key=lambda row: -getattr(row, key))[:12]
+        for row in rows:
+            share = getattr(row, key) / total
+            line = {"channels": channels, "operation": row.key, "share": round(share, 3)}
+            print(json.dumps(line | {"calls_a_step": row.count // given.steps}), flush=True)
+
+
+def layout(given: argparse.Namespace) -> None:
+    """Channels last against the usual layout, A B A B; the fastest of each."""
+    device = ddp.choose_device("auto")
+    for inputs, outputs, width in ((768, 1536, 1), (256, 256, 1), (32, 32, 3)):
+        layers = {
+            "as it is": torch.nn.Conv1d(inputs, outputs, width, padding=width // 2),
+            "channels last": torch.nn.Conv2d(
+                inputs, outputs, (1, width), padding=(0, width // 2)
+            ).to(memory_format=torch.channels_last),
+        }
+        frames = torch.randn(given.crops, inputs, given.frames, device=device)
+        seconds: dict[str, list[float]] = {name: [] for name in layers}
+        for _ in range(2 + given.steps):
+            for name, layer in layers.items():
+                layer.to(device)
+                given_frames = frames
+                if name == "channels last":
+                    given_frames = frames.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+                given_frames = given_frames.detach().requires_grad_()
+                _wait(device)
+                started = time.perf_counter()
+                layer(given_frames).sum().backward()
+                _wait(device)
+                seconds[name].append(time.perf_counter() - started)
+        best = {name: round(1e3 * min(found[2:]), 2) for name, found in seconds.items()}
+        print(json.dumps({"convolution": f"{inputs} -> {outputs}, {width}", "ms": best}))
+
+
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -141,19 +212,22 @@ def _wait(device: torch.device) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("speed", "memory"))
+    parser.add_argument("what", choices=("speed", "memory", "profile", "layout"))
     parser.add_argument("--crops", type=int, default=32)
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--channels", type=int, nargs="*", help="of speed and profile")
+    parser.add_argument("--precision", nargs="*", choices=("fp32", "bf16", "fp16"))
+    parser.add_argument("--optimizer", default="adamw", choices=("adamw", "sgd", "muon"))
     parser.add_argument("--compile", action="store_true")
     given = parser.parse_args()
     device = ddp.choose_device("auto")
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
     print(json.dumps({"device": name, "threads": torch.get_num_threads()}), flush=True)
-    if given.what == "speed":
-        speed(given.crops, given.frames, given.steps, given.compile)
-    else:
+    if given.what == "memory":
         memory(given.crops, given.frames)
+    else:
+        {"speed": speed, "profile": profile, "layout": layout}[given.what](given)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ class Muon(torch.optim.AdamW):
     """Groups with ``orthogonal=True`` step by Muon, all others by AdamW. All have ``lr``."""
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every weight that has a gradient; those of kernels are used up."""
         loss = None
         if closure is not None:
@@ -32,22 +32,24 @@ class Muon(torch.optim.AdamW):
             if group.get("orthogonal"):
                 for weight in group["params"]:
                     if weight.grad is not None:
-                        self._step_kernel(weight, group["lr"], group["weight_decay"])
+                        self._step_kernel(
+                            weight, weight.grad, lr=group["lr"], decay=group["weight_decay"]
+                        )
                         weight.grad = None  # AdamW passes it by
         super().step()
         return loss
 
-    def _step_kernel(self, weight: Tensor, lr: float, weight_decay: float) -> None:
+    def _step_kernel(self, weight: Tensor, gradient: Tensor, *, lr: float, decay: float) -> None:
         state = self.state[weight]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(weight)
             state["step"] = torch.zeros(())  # AdamW looks for it where a state is loaded
         state["step"] += 1
-        momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - MOMENTUM)
-        ahead = torch.lerp(weight.grad, momentum, MOMENTUM)  # Nesterov's
+        momentum = state["momentum_buffer"].lerp_(gradient, 1 - MOMENTUM)
+        ahead = torch.lerp(gradient, momentum, MOMENTUM)  # Nesterov's
         direction = orthogonal(ahead.flatten(1))
         length = 0.2 * max(direction.shape) ** 0.5
-        weight.mul_(1 - lr * weight_decay)
+        weight.mul_(1 - lr * decay)
         weight.add_(direction.view_as(weight), alpha=-lr * length)
 
 
@@ -65,4 +67,5 @@ def orthogonal(matrix: Tensor) -> Tensor:
     for _ in range(ROUNDS):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return (x if wide else x.T).to(matrix.dtype)
+    found: Tensor = (x if wide else x.T).to(matrix.dtype)
+    return found
