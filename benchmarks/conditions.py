@@ -6,7 +6,8 @@ python benchmarks/conditions.py --speech SPEECH --work FOLDER --model campplus-z
 Every pair of the pool's utterances, both sides under the same condition; the last condition is an
 enrollment of about 10 s, joined from three of a speaker's utterances, against the one or two that
 are left, whole and clean. EER, minDCF and what was refused, with speaker-level 95 % intervals
-(1,000 draws), over all and a corpus at a time. PYTHON: an environment with the peers' packages
+(1,000 draws), over all and a corpus at a time; then the first model against each other one on the
+trials that both could score, paired. PYTHON: an environment with the peers' packages
 (requirements/bench-peers.txt); without it only Groove's models are measured. The pool is for
 reporting only. What is in FOLDER already is not made again.
 """
@@ -153,35 +154,96 @@ def embed(
         return np.asarray(data["embedding"], dtype=np.float64)
 
 
-def rows_of(items: list[Item], embeddings: NDArray[np.float64], n_draws: int) -> Iterator[tuple]:  # type: ignore[type-arg]
-    """(corpus or "all", n target, n non-target, refused, draws or None)."""
-    embeddings = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    for corpus in ("all", *sorted({item.corpus for item in items})):
-        own = [i for i, item in enumerate(items) if corpus in ("all", item.corpus)]
-        usable = np.array([i for i in own if not np.isnan(embeddings[i]).any()])
-        refused = f"{len(own) - len(usable)} of {len(own)}"
+@dataclass(frozen=True)
+class Trials:
+    """Every pair of some recordings, scored."""
+
+    scores: NDArray[np.float64]
+    same: NDArray[np.bool_]
+    speakers: NDArray[np.int64]  # [N, 2]
+
+    @classmethod
+    def of(
+        cls, items: list[Item], embeddings: NDArray[np.float64], usable: NDArray[np.int64]
+    ) -> Trials:
+        """Pairs of enrollment and test where there are roles, else all pairs."""
         who = np.unique([items[i].speaker_id for i in usable], return_inverse=True)[1]
         role = np.array([items[i].role for i in usable])
         a, b = np.triu_indices(len(usable), 1)
         if BOTH not in role:
             kept = role[a] != role[b]
             a, b = a[kept], b[kept]
-        scores = np.einsum("nd,nd->n", embeddings[usable[a]], embeddings[usable[b]])
-        same = who[a] == who[b]
-        enough = min(same.sum(), (~same).sum()) >= MIN_CELL_TRIALS
-        enough &= len(set(who[a[same]].tolist())) >= MIN_CELL_SPEAKERS
-        found = None
-        if enough or corpus == "all":
-            pairs = np.stack([who[a], who[b]], axis=1)
-            found = draw_metrics(
-                {"eer": DetPoints.eer, "min_dcf": DetPoints.min_dcf},
-                scores[same],
-                scores[~same],
-                who[a[same]],
-                pairs[~same],
-                n_draws=n_draws,
-            )
-        yield corpus, int(same.sum()), int((~same).sum()), refused, found
+        rows = embeddings[usable]
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        scores = np.einsum("nd,nd->n", rows[a], rows[b])
+        return cls(scores, who[a] == who[b], np.stack([who[a], who[b]], axis=1))
+
+    @property
+    def n_target(self) -> int:
+        """How many are of one speaker."""
+        return int(self.same.sum())
+
+    @property
+    def n_nontarget(self) -> int:
+        """How many are of two."""
+        return int((~self.same).sum())
+
+    @property
+    def are_enough(self) -> bool:
+        """Whether a rate of them says anything."""
+        n_speakers = len(set(self.speakers[self.same, 0].tolist()))
+        least = min(self.n_target, self.n_nontarget)
+        return least >= MIN_CELL_TRIALS and n_speakers >= MIN_CELL_SPEAKERS
+
+    def draws(self, n_draws: int) -> Draws:
+        """EER and minDCF for draws of the speakers."""
+        return draw_metrics(
+            {"eer": DetPoints.eer, "min_dcf": DetPoints.min_dcf},
+            self.scores[self.same],
+            self.scores[~self.same],
+            self.speakers[self.same, 0],
+            self.speakers[~self.same],
+            n_draws=n_draws,
+        )
+
+
+def heard(embeddings: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """[N]: which recordings gave an embedding."""
+    found: NDArray[np.bool_] = np.isfinite(embeddings).all(axis=1)
+    return found
+
+
+def rows_of(items: list[Item], embeddings: NDArray[np.float64], n_draws: int) -> Iterator[str]:
+    """Cells of a table: pool, counts, refused, EER, minDCF; over all and of each corpus."""
+    for corpus in ("all", *sorted({item.corpus for item in items})):
+        own = np.array([corpus in ("all", item.corpus) for item in items])
+        usable = np.flatnonzero(own & heard(embeddings))
+        trials = Trials.of(items, embeddings, usable)
+        worth = trials.are_enough or corpus == "all"
+        yield (
+            f"{corpus} | {trials.n_target:,} / {trials.n_nontarget:,} | "
+            f"{own.sum() - len(usable)} of {own.sum()} | "
+            f"{_rates(trials.draws(n_draws)) if worth else 'too few | too few'}"
+        )
+
+
+def difference(
+    items: list[Item],
+    first: NDArray[np.float64],
+    other: NDArray[np.float64],
+    n_draws: int,
+) -> str:
+    """Cells of a table: trials that both could score, then first - other with its interval."""
+    usable = np.flatnonzero(heard(first) & heard(other))
+    ours, theirs = (Trials.of(items, vectors, usable) for vectors in (first, other))
+    a, b = ours.draws(n_draws), theirs.draws(n_draws)
+    cells = [f"{ours.n_target:,} / {ours.n_nontarget:,}"]
+    for name, scale, digits in (("eer", 100, 2), ("min_dcf", 1, 3)):
+        found = a.minus(b, name)
+        verdict = "better" if found.high < 0 else "worse" if found.low > 0 else "tie"
+        value, low, high = (scale * x for x in (found.difference, found.low, found.high))
+        cells.append(f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f}): {verdict}")
+    return " | ".join(cells)
 
 
 def main() -> None:
@@ -198,29 +260,34 @@ def main() -> None:
     models += ["Resemblyzer"] if given.peers_python else []
     given.work.mkdir(parents=True, exist_ok=True)
     lines = [
-        "| condition | pool | model | target / non-target | refused | EER % | minDCF 0.01 |",
+        "| condition | model | pool | target / non-target | refused | EER % | minDCF 0.01 |",
         "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    paired = [
+        f"| condition | {models[0]} against | target / non-target | EER, points | minDCF 0.01 |",
+        "| --- | --- | --- | --- | --- |",
     ]
     print("\n".join(lines))
     with EmbeddingCache(given.work / "embeddings.sqlite") as cache:
         for condition in given.conditions:
             items = make(given.speech, given.work, condition)
+            first = None
             for model in models:
                 vectors = embed(items, model, cache, given.peers_python, given.work)
-                for corpus, n_target, n_nontarget, refused, found in rows_of(
-                    items, vectors, given.draws
-                ):
-                    counts = f"{n_target:,} / {n_nontarget:,}"
-                    start = f"| {condition} | {corpus} | {Path(model).name} | {counts} | {refused}"
-                    lines.append(f"{start} | {_rates(found)} |")
+                for cells in rows_of(items, vectors, given.draws):
+                    lines.append(f"| {condition} | {Path(model).name} | {cells} |")
                     print(lines[-1], flush=True)
+                if first is None:
+                    first = vectors
+                    continue
+                cells = difference(items, first, vectors, given.draws)
+                paired.append(f"| {condition} | {Path(model).name} | {cells} |")
+                print(paired[-1], flush=True)
     if given.out:
-        given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        given.out.write_text("\n".join([*lines, "", *paired]) + "\n", encoding="utf-8")
 
 
-def _rates(found: Draws | None) -> str:
-    if found is None:
-        return "too few | too few"
+def _rates(found: Draws) -> str:
     eer, cost = found.interval("eer"), found.interval("min_dcf")
     return (
         f"{100 * eer.value:.2f} ({100 * eer.low:.2f} to {100 * eer.high:.2f}) | "

@@ -37,9 +37,9 @@ def pool(noise: float, speech_s: float, seed: int) -> EmbeddedSet:
 
 @pytest.fixture(scope="module")
 def sets() -> dict[str, EmbeddedSet]:
-    noise = {"full": 0.7, "6": 0.6, "10": 0.55, "3": 0.8, "2": 1.0, "1.5": 1.3, "1": 1.8}
+    noise = {"full": 0.7, "4": 0.65, "6": 0.6, "10": 0.55, "3": 0.8, "2": 1.0, "1.5": 1.3, "1": 1.8}
     noise |= {"0.75": 2.4, "0.5": 3.5}
-    speech = {"full": 3.5, "6": 6.0, "10": 10.0}
+    speech = {"full": 3.5, "4": 4.5, "6": 6.0, "10": 10.0}
     return {
         name: pool(noise[name], speech.get(name) or float(name), i)
         for i, name in enumerate(CONDITIONS)
@@ -90,8 +90,8 @@ def test_the_measured_card_keeps_the_rules(sets: dict[str, EmbeddedSet]) -> None
 
 
 def test_without_joined_utterances_there_are_fewer_tables(sets: dict[str, EmbeddedSet]) -> None:
-    some = {name: found for name, found in sets.items() if name not in ("6", "10")}
-    assert len(measure_card(some, "t").thresholds) == len(measure_card(sets, "t").thresholds) - 2
+    some = {name: found for name, found in sets.items() if name not in ("4", "6", "10")}
+    assert len(measure_card(some, "t").thresholds) == len(measure_card(sets, "t").thresholds) - 3
 
 
 def test_too_few_speakers_are_refused(sets: dict[str, EmbeddedSet]) -> None:

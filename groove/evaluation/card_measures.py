@@ -30,7 +30,7 @@ Report = Callable[[str], None]
 
 FULL = "full"
 CROPS_S = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
-JOINED_S = (6.0, 10.0)
+JOINED_S = (4.0, 6.0, 10.0)
 CONDITIONS = (FULL, *(f"{s:g}" for s in (*JOINED_S, *CROPS_S)))
 REFUSE_EER, WARN_RATIO = 0.20, 2.0
 N_TARGET, N_NONTARGET = 20_000, 200_000  # a kind and length, for the calibration
