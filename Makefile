@@ -10,7 +10,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 
 # Base install only: no torch, no matplotlib. Exit status 1 of compare means "different voices".
 compare: .venv/ready
-	.venv/bin/groove compare $(WAV1) $(WAV2) --model $(MODEL)
+	.venv/bin/groove compare "$(WAV1)" "$(WAV2)" --model "$(MODEL)"
 
 # The whole of it: style, types, import contracts, every test, then the base install alone.
 test: lint .venv-train/ready-dev model

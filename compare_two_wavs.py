@@ -23,7 +23,8 @@ def arguments() -> list[str]:
     given = vars(parser.parse_args())
     flags = {"ckpt": "--model", "threshold": "--threshold", "fmr": "--fmr"}
     flags |= {"num_crops": "--num_crops", "crop_sec": "--crop_sec"}
-    options = [part for key, flag in flags.items() if given[key] for part in (flag, given[key])]
+    named = [(flag, given[key]) for key, flag in flags.items() if given[key] is not None]
+    options = [part for pair in named for part in pair]
     options += ["--json"] if given["json"] else []
     return ["compare", *options, "--", given["wav1"], given["wav2"]]
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,8 @@ def embed_many(
     asked = {r.utterance_id for r in recordings}
     kept += [row for name, row in rows.items() if name not in asked]
     _write_npz(out / RESULT, kept, meta)
-    _write_failed(out / FAILED, failed)
+    order = {recording.utterance_id: i for i, recording in enumerate(recordings)}
+    _write_failed(out / FAILED, sorted(failed, key=lambda line: order[line["utterance_id"]]))
     for part in out.glob(PART.replace("{:05d}", "*")):
         part.unlink()
     return Summary(
@@ -168,20 +170,28 @@ def read_rows(out: Path, meta: dict[str, Any] | None = None) -> list[Row]:
         meta: refuse rows made with other settings than these.
 
     Raises:
-        SettingsError: the rows were made with another model or cutting.
+        SettingsError: the rows were made with another model or cutting, or the file is damaged.
     """
     rows: dict[str, Row] = {}
     for path in [out / RESULT, *sorted(out.glob(PART.replace("{:05d}", "*")))]:
         if not path.is_file():
             continue
-        with np.load(path, allow_pickle=False) as data:
-            found = json.loads(str(data["meta"]))
-            if meta is not None and found != meta:
-                differing = sorted(k for k in meta if found.get(k) != meta[k])
-                raise SettingsError(
-                    f"{path}: made with another {', '.join(differing)}; choose another --out"
-                )
-            rows |= {row.utterance_id: row for row in _rows(data)}
+        try:
+            # Opened here: numpy leaves a file open that turns out to be no archive.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+                found = json.loads(str(data["meta"]))
+                own = list(_rows(data))
+        except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile) as error:
+            raise SettingsError(
+                f"{path}: not a result of `groove embed`, or damaged; move it away, or choose "
+                "another --out"
+            ) from error
+        if meta is not None and found != meta:
+            differing = sorted(k for k in meta if found.get(k) != meta[k])
+            raise SettingsError(
+                f"{path}: made with another {', '.join(differing)}; choose another --out"
+            )
+        rows |= {row.utterance_id: row for row in own}
     return list(rows.values())
 
 
@@ -219,6 +229,8 @@ def _embed_one(recording: Recording, embedder: Embedder) -> Row | str:
         examined = embedder.examine(source)
     except (GrooveError, OSError) as error:
         return str(error)
+    except Exception as error:  # a fault of ours or of a decoder must not cost the other recordings
+        return f"unforeseen {type(error).__name__}: {error}"
     if examined.embedding is None:
         return examined.speech.refusal(embedder.encoder.card.min_speech_s)
     return Row(

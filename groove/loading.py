@@ -14,6 +14,7 @@ from groove.errors import MissingExtra, ModelError
 CHECKPOINT_SUFFIXES = {".pt", ".pth", ".ckpt", ".bin", ".safetensors"}
 ENGINE_SUFFIX = ".plan"
 OWN_FORMAT = b"groove-checkpoint"  # stands in the file as plain text
+MOST_READ = 16 << 20
 
 
 def open_encoder(
@@ -55,9 +56,15 @@ def _is_ours(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-            return any(OWN_FORMAT in archive.read(name) for name in pickles)
+            return any(OWN_FORMAT in _begin(archive, name) for name in pickles)
     except (zipfile.BadZipFile, OSError):
         return False
+
+
+def _begin(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The first megabytes of a member: it may claim to be as large as it likes."""
+    with archive.open(name) as member:
+        return member.read(MOST_READ)
 
 
 def _open_checkpoint(path: Path) -> Encoder:

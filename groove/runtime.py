@@ -9,6 +9,7 @@ comes back as an exception.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import tempfile
 from collections import defaultdict
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from groove.errors import ModelError, SettingsError
 
+MOST_THREADS = 64  # on a smaller machine
 _FATAL = 4  # onnxruntime's severities: verbose, info, warning, error, fatal
 
 
@@ -80,6 +82,9 @@ def profile_nodes(
 def _options(threads: int | None) -> onnxruntime.SessionOptions:
     if threads is not None and threads < 1:
         raise SettingsError(f"threads is {threads}; wanted 1 or more")
+    most = max(MOST_THREADS, os.cpu_count() or 1)
+    if threads is not None and threads > most:
+        raise SettingsError(f"threads is {threads}; wanted at most {most}: they would only wait")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0  # 0: as many as there are cores
     options.inter_op_num_threads = 1
@@ -91,12 +96,27 @@ def _options(threads: int | None) -> onnxruntime.SessionOptions:
     return options
 
 
+def _has_data_beside(path: str | os.PathLike[str]) -> bool:
+    """Whether an ONNX file names a file for a tensor's data (`external_data`, key `location`)."""
+    with open(path, "rb") as file:
+        try:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return content.find(b"\x0a\x08location\x12") >= 0
+        except ValueError:  # an empty file
+            return False
+
+
 def _open(
     source: str | os.PathLike[str] | bytes, options: onnxruntime.SessionOptions
 ) -> onnxruntime.InferenceSession:
     name = f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)
     if not isinstance(source, bytes) and not os.path.isfile(source):
         raise ModelError(f"{name}: no such model file")
+    if not isinstance(source, bytes) and _has_data_beside(source):
+        raise ModelError(
+            f"{name}: keeps weights in another file, which its hash would not cover; export it "
+            "into one file (onnx.save without save_as_external_data)"
+        )
     onnxruntime.set_default_logger_severity(_FATAL)
     try:
         return onnxruntime.InferenceSession(

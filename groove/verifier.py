@@ -215,8 +215,11 @@ class Verifier:
         for side in sides:
             for found in side.speech.warnings(self.card.min_speech_s, self.card.short_speech_s):
                 yield Caution(found.code, found.text, side.name)
-        if self._given is None and not self.embedder.is_card_setting:
-            yield Caution("settings", "the threshold was not measured for these settings", "")
+        if not self.embedder.is_card_setting:
+            what = "threshold" if self._given is None else "probability"
+            if what == "threshold" or self.card.calibration is not None:
+                text = f"the {what} was not measured for these settings"
+                yield Caution("settings", text, "")
         if self.card.calibration is None:
             yield Caution("uncalibrated", "the card holds no calibration: no probability", "")
 

@@ -28,10 +28,14 @@ from groove.training.whitening import DEFAULT_POWER, whitened
 LONGEST_S = 8.0
 
 
-def embeddings(ckpt: Path, manifest: Path) -> np.ndarray:
-    """[N, D] of every utterance that can be read."""
+def embeddings(ckpt: Path, manifest: Path, most: int) -> np.ndarray:
+    """[N, D] of every utterance that can be read, or of ``most`` drawn by seed."""
     encoder, rows = TorchEncoder(*load_encoder(ckpt)), []
-    with click.progressbar(read_manifest(manifest), label="embedding", file=sys.stderr) as items:
+    listed = list(read_manifest(manifest))
+    if most and most < len(listed):
+        drawn = np.random.default_rng(0).permutation(len(listed))[:most]
+        listed = [listed[i] for i in np.sort(drawn)]
+    with click.progressbar(listed, label="embedding", file=sys.stderr) as items:
         for utterance in items:
             try:
                 waveform = read_audio(utterance.path)[: round(LONGEST_S * SAMPLE_RATE)]
@@ -49,12 +53,12 @@ def main() -> None:
     parser.add_argument(
         "--power", type=float, default=DEFAULT_POWER, help="0: nothing; 0.5: wholly white"
     )
+    parser.add_argument("--most", type=int, default=0, help="draw so many utterances; 0: all")
     parser.add_argument("--out", type=Path, required=True, help="the changed checkpoint")
     given = parser.parse_args()
     try:
-        found = whitened(
-            load(given.ckpt), embeddings(given.ckpt, given.manifest), power=given.power
-        )
+        rows = embeddings(given.ckpt, given.manifest, given.most)
+        found = whitened(load(given.ckpt), rows, power=given.power)
         save(found, given.out)
     except GrooveError as error:
         sys.exit(f"whiten: {error}")

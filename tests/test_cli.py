@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import wave
@@ -45,6 +46,27 @@ def test_exit_status_is_that_of_cmp(silence: str) -> None:
     assert compare(A, B, "--threshold", "1").returncode == 1
     assert compare(A, silence).returncode == 2
     assert compare(A, "absent.wav").returncode == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are closed otherwise there")
+def test_a_reader_that_has_left_does_not_make_voices_different() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "groove", "compare", A, A2, "--threshold", "-1"]
+    try:
+        done = subprocess.run(
+            [*command, "--model", str(TINY_MODEL)], stdout=writing, stderr=subprocess.PIPE, cwd=ROOT
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 141 and done.stderr == b""
+
+
+def test_a_wrong_option_is_one_line_with_the_next_step() -> None:
+    for wrong in (("--fmr", "abc"), ("--nonsense",), ("third.wav",)):
+        done = compare(A, A2, *wrong)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert done.stderr.startswith("groove: ") and "See  groove compare --help" in done.stderr
 
 
 def test_text_shows_score_threshold_rule_decision_probability_and_warnings() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,24 @@ def test_a_checkpoint_is_sent_to_the_importer(tmp_path: Path, suffix: str) -> No
     path.write_bytes(b"weights")
     with pytest.raises(ModelError, match=r"groove import .* --kind KIND --out avg_model\.onnx"):
         open_encoder(path)
+
+
+def test_an_archive_that_swells_is_not_read_whole(tmp_path: Path) -> None:
+    """A few kilobytes that claim to be 256 MB: opening looks at the beginning alone."""
+    path = tmp_path / "swells.pt"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("archive/data.pkl", "w") as member,
+    ):
+        for _ in range(256):
+            member.write(bytes(1 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match="groove import"):
+            open_encoder(path)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("model", ["nothing", "nothing.onnx", "nothing.pt", "", "."])

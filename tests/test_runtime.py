@@ -68,3 +68,17 @@ def test_the_profile_names_the_nodes_and_leaves_nothing_behind(
     assert any("LSTM" in name for name in times) and len(times) > 5
     assert all(0 <= seconds < 1 for seconds in times.values())
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_so_many_threads_that_they_only_wait_are_refused() -> None:
+    with pytest.raises(SettingsError, match="threads is 1000; wanted at most"):
+        open_session(asset(), threads=1000)
+
+
+def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
+    """onnxruntime would follow them, and the file's hash would not be that of the model."""
+    path, location = tmp_path / "model.onnx", b"weights.bin"
+    entry = b"\x0a\x08location\x12" + bytes([len(location)]) + location
+    path.write_bytes(asset() + entry)
+    with pytest.raises(ModelError, match="keeps weights in another file"):
+        open_session(path)

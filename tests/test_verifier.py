@@ -123,6 +123,9 @@ def test_other_crops_than_the_cards_are_marked_as_not_measured() -> None:
     comparison = Verifier(FakeEncoder(), crop_sec=1.0).compare(VOICE_A, VOICE_B)
     assert "not measured for these settings" in comparison.rule
     assert "settings" in {w.code for w in comparison.warnings}
+    given = Verifier(FakeEncoder(), crop_sec=1.0, threshold=0.5).compare(VOICE_A, VOICE_B)
+    said = {w.code: w.text for w in given.warnings}
+    assert said["settings"] == "the probability was not measured for these settings"
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,15 @@ def main() -> None:
         app([a for a in sys.argv[1:] if a != "--debug"], prog_name="groove", standalone_mode=False)
     except click.exceptions.Exit as asked:
         sys.exit(asked.exit_code)
+    except SystemExit:
+        if isinstance(sys.stdout, click.utils.PacifyFlushWrapper):
+            # The reader of a pipe has left; click's status, 1, would mean "different voices".
+            sys.exit(141)
+        raise
     except click.ClickException as error:  # a wrong option: click's own words, status 2
-        error.show()
+        where = getattr(error, "ctx", None)
+        path = where.command_path if where else "groove"
+        click.echo(f"groove: {error.format_message()}  See  {path} --help", err=True)
         sys.exit(error.exit_code)
     except click.Abort:  # Ctrl-C, not click's status 1, which would mean "different voices"
         click.echo("groove: interrupted", err=True)
@@ -80,8 +87,16 @@ def main() -> None:
         if isinstance(error, BrokenPipeError):  # the reader of a pipe has left
             sys.stderr.close()
             sys.exit(141)
-        click.echo(traceback.format_exc() if debug else f"groove: {error}", err=True)
+        text = _of_system(error) if isinstance(error, OSError) else str(error)
+        click.echo(traceback.format_exc() if debug else f"groove: {text}", err=True)
         sys.exit(2)
     except Exception:  # a fault of ours: Python's own status, 1, would mean "different voices"
         click.echo(traceback.format_exc(), err=True)
         sys.exit(2)
+
+
+def _of_system(error: OSError) -> str:
+    """What the system refused, without its number, and what to do."""
+    if isinstance(error, GrooveError) or error.filename is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}; check the path, its rights and the space there"

@@ -120,7 +120,13 @@ def test_every_command_on_top_of_the_configurations_can_be_composed() -> None:
         lines = path.read_text("utf-8").splitlines()
         comments = itertools.takewhile(lambda line: line.startswith("#"), lines)
         found += training_commands("\n".join(line.removeprefix("#") for line in comments))
-    assert {name for name, _ in found} == {"train", "finetune", "distill", "builtin", "builtin-more"}
+    assert {name for name, _ in found} == {
+        "train",
+        "finetune",
+        "distill",
+        "builtin",
+        "builtin-more",
+    }
     assert len(found) >= 9
     assert any("data.unlabelled=voices.jsonl" in overrides for _, overrides in found)
     for name, overrides in found:

@@ -32,7 +32,7 @@ CARD = {"name": NAME, "version": "1", "licence": "MIT", "min_speech_s": 0.6}
 
 
 class Server:
-    """Serves one file under /good, an endless one under /endless; remembers what was asked for."""
+    """Serves a file under /good, an endless one under /endless, no HTTP under /garbled."""
 
     def __init__(self, data: bytes) -> None:
         asked = self.asked = []  # type: list[str]
@@ -40,6 +40,9 @@ class Server:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 asked.append(self.path)
+                if self.path == "/garbled":  # a portal, a broken proxy
+                    self.wfile.write(b"sign in first\r\n\r\n")
+                    return
                 self.send_response(200 if self.path in ("/good", "/endless") else 404)
                 self.end_headers()
                 try:
@@ -101,10 +104,10 @@ def know(monkeypatch: pytest.MonkeyPatch, known: CatalogueEntry) -> None:
 def test_a_pull_is_fetched_in_order_converted_once_and_ready_for_use(
     server: Server, checkpoint: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = entry(server, checkpoint, "/absent", "/endless", "/good", "/never")
+    known = entry(server, checkpoint, "/absent", "/garbled", "/endless", "/good", "/never")
     know(monkeypatch, known)
     path = pull.pull(NAME)
-    assert server.asked == ["/absent", "/endless", "/good"]
+    assert server.asked == ["/absent", "/garbled", "/endless", "/good"]
     assert sorted(p.name for p in folder.iterdir()) == ["small.json", "small.onnx"]
     record = models.installed(NAME)
     assert record is not None and models.verify_installed(NAME)
@@ -114,7 +117,7 @@ def test_a_pull_is_fetched_in_order_converted_once_and_ready_for_use(
     assert (card.licence, card.min_speech_s) == ("MIT", 0.6)
     assert groove.compare(VOICE_A, VOICE_A2, model=NAME, threshold=0.0).score is not None
 
-    assert pull.pull(NAME) == path and len(server.asked) == 3  # it is here: nothing is fetched
+    assert pull.pull(NAME) == path and len(server.asked) == 4  # it is here: nothing is fetched
     know(monkeypatch, replace(known, urls=(), sha256="0" * 64, card={**CARD, "min_speech_s": 0.7}))
     with pytest.raises(PullError, match="no source gave the file"):
         pull.pull(NAME)  # a better card is worth a new pull, and a failed one keeps the old model
