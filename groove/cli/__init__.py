@@ -65,15 +65,14 @@ for command in (
 
 def main() -> None:
     """Run the command and turn errors into one line and exit status 2."""
-    debug = "--debug" in sys.argv
+    debug, stdout = "--debug" in sys.argv, sys.stdout
     try:
         app([a for a in sys.argv[1:] if a != "--debug"], prog_name="groove", standalone_mode=False)
     except click.exceptions.Exit as asked:
         sys.exit(asked.exit_code)
     except SystemExit:
-        if isinstance(sys.stdout, click.utils.PacifyFlushWrapper):
-            # The reader of a pipe has left; click's status, 1, would mean "different voices".
-            sys.exit(141)
+        if sys.stdout is not stdout:  # click puts another one there when a pipe's reader has left
+            sys.exit(141)  # its own status, 1, would mean "different voices"
         raise
     except click.ClickException as error:  # a wrong option: click's own words, status 2
         where = getattr(error, "ctx", None)
