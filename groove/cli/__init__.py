@@ -83,9 +83,6 @@ def main() -> None:
         click.echo("groove: interrupted", err=True)
         sys.exit(130)
     except (GrooveError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # the reader of a pipe has left
-            sys.stderr.close()
-            sys.exit(141)
         text = _of_system(error) if isinstance(error, OSError) else str(error)
         click.echo(traceback.format_exc() if debug else f"groove: {text}", err=True)
         sys.exit(2)

@@ -39,8 +39,6 @@ class Weights:
 class Objective(nn.Module):
     """Backbone, head and projection as one module, so that one backward serves them all."""
 
-    bank: Tensor | None
-
     def __init__(
         self,
         encoder: EncoderModule,
@@ -58,7 +56,8 @@ class Objective(nn.Module):
             head: the classifier; None where no speaker is known, or none is asked about.
             weights: of the losses.
             target_size: the teacher's D; 0 without a teacher.
-            bank: [N, D'] of the teacher's embeddings, among which `neighbours` looks.
+            bank: [N, D'] of the teacher's embeddings, among which `neighbours` looks; on the device
+                where forward computes.
             temperature: of `neighbours`.
         """
         super().__init__()
@@ -73,8 +72,9 @@ class Objective(nn.Module):
             else None
         )
         self.temperature = temperature
-        # Not in the state: it is the teacher's, and computed or read again when a run goes on.
-        self.register_buffer("bank", bank, persistent=False)
+        # No buffer: it is the teacher's, the same in every process, and processes send each other
+        # their buffers.
+        self.bank = bank
 
     def forward(
         self,

@@ -164,7 +164,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     targets = None
     if teacher is not None and from_utterances:
         targets = _targets(config, teacher, material, place, log)
-    objective = _objective(config, student, material, teacher, targets).to(place.device)
+    objective = _objective(config, student, material, teacher, targets, place).to(place.device)
     if objective.head is not None and (lost := lost_centres(config, student, material.speakers)):
         log.event(progress.step, lost)
     objective.train()  # an imported network comes in evaluation mode
@@ -228,6 +228,7 @@ def _objective(
     material: Material,
     teacher: Encoder | None,
     targets: Tensor | None,
+    place: ddp.Place,
 ) -> Objective:
     distill = config.distill
     weights = Weights(aam=distill.aam_weight)
@@ -240,7 +241,7 @@ def _objective(
     bank = None
     if targets is not None and weights.neighbours:
         every = targets.flatten(0, 1)
-        bank = every[every.isfinite().all(dim=1)]
+        bank = every[every.isfinite().all(dim=1)].to(place.device)
     return Objective(
         student.encoder,
         head,
