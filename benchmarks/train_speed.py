@@ -52,6 +52,7 @@ class Setting:
         *,
         compiled: bool = False,
         optimizer: str = "adamw",
+        block: int = 0,
     ) -> None:
         self.device = ddp.choose_device("auto")
         self.encoder = build_encoder(Network("ecapa", size, channels), FbankConfig())
@@ -62,7 +63,13 @@ class Setting:
         self.scaler = precision.grad_scaler(numbers, self.device)
         fused = self.device.type == "cuda"
         self.optimizer = make_optimizer(
-            self.model, optimizer, lr=1e-3, weight_decay=1e-4, momentum=0.9, fused=fused
+            self.model,
+            optimizer,
+            lr=1e-3,
+            weight_decay=1e-4,
+            momentum=0.9,
+            block=block,
+            fused=fused,
         )
         n_samples = samples_of(FbankConfig(), frames)
         self.waveform = 0.1 * torch.randn(crops, n_samples, device=self.device)
@@ -102,6 +109,7 @@ def speed(given: argparse.Namespace) -> None:
                 numbers,
                 compiled=given.compile,
                 optimizer=given.optimizer,
+                block=given.block,
             )
             for _ in range(2):
                 setting.step()
@@ -114,7 +122,11 @@ def speed(given: argparse.Namespace) -> None:
             one = torch.zeros(1, frames, 80, device=device)
             flops = rate * training_flops(setting.model.backbone, one)
             row: dict[str, Any] = {"channels": channels, "precision": numbers}
-            row |= {"crops_per_s": round(rate, 1), "optimizer": given.optimizer}
+            row |= {
+                "crops_per_s": round(rate, 1),
+                "optimizer": given.optimizer,
+                "block": given.block,
+            }
             row |= {"compiled": given.compile, "tflops": round(flops / 1e12, 3)}
             peak = peak_flops(device)
             print(json.dumps(row | ({"mfu": round(flops / peak, 3)} if peak else {})), flush=True)
@@ -219,6 +231,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, nargs="*", help="of speed and profile")
     parser.add_argument("--precision", nargs="*", choices=("fp32", "bf16", "fp16"))
     parser.add_argument("--optimizer", default="adamw", choices=("adamw", "sgd", "muon"))
+    parser.add_argument("--block", type=int, default=0, help="of muon")
     parser.add_argument("--compile", action="store_true")
     given = parser.parse_args()
     device = ddp.choose_device("auto")

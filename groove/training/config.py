@@ -100,11 +100,13 @@ class OptimizerConfig:
     name: Literal["adamw", "sgd", "muon"] = "adamw"
     weight_decay: float = 1e-4
     momentum: float = 0.9  # sgd, with Nesterov's form
+    block: int = 0  # muon: makes larger kernels orthogonal in blocks of so many rows or columns
     clip_norm: float = 5.0  # 0: gradients are not clipped
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         _within("optimizer", self, weight_decay=(0, 1), momentum=(0, 0.9999), clip_norm=(0, 1e6))
+        _within("optimizer", self, block=(0, 65_536))
 
 
 @dataclass(frozen=True)

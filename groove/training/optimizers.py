@@ -17,6 +17,7 @@ def make_optimizer(
     lr: float,
     weight_decay: float,
     momentum: float,
+    block: int = 0,
     fused: bool = False,
 ) -> torch.optim.Optimizer:
     """SGD with Nesterov's momentum, AdamW, or Muon over the module's weights.
@@ -30,10 +31,11 @@ def make_optimizer(
         lr: the first rate; the loop sets it anew every step.
         weight_decay: of the kernels.
         momentum: of sgd.
+        block: of muon: the longest shorter side of what is made orthogonal in one piece; 0: no end.
         fused: one kernel for all weights; on a GPU.
     """
     if name == "muon":
-        return Muon(_with_kernels_apart(module, weight_decay), lr=lr)
+        return Muon(_with_kernels_apart(module, weight_decay, block), lr=lr)
     weights = [p for p in module.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [p for p in weights if p.ndim > 1], "weight_decay": weight_decay},
@@ -44,7 +46,7 @@ def make_optimizer(
     return torch.optim.AdamW(groups, lr=lr, fused=fused)
 
 
-def _with_kernels_apart(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _with_kernels_apart(module: nn.Module, weight_decay: float, block: int) -> list[dict[str, Any]]:
     """Three groups: kernels of the backbone, other matrices (a head's rows), vectors."""
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     kernels = [p for name, p in named if p.ndim > 1 and name.startswith("backbone.")]
@@ -52,7 +54,7 @@ def _with_kernels_apart(module: nn.Module, weight_decay: float) -> list[dict[str
     matrices = [p for _, p in named if p.ndim > 1 and id(p) not in taken]
     vectors = [p for _, p in named if p.ndim <= 1]
     return [
-        {"params": kernels, "weight_decay": weight_decay, "orthogonal": True},
+        {"params": kernels, "weight_decay": weight_decay, "orthogonal": True, "block": block},
         {"params": matrices, "weight_decay": weight_decay, "orthogonal": False},
         {"params": vectors, "weight_decay": 0.0, "orthogonal": False},
     ]

@@ -187,6 +187,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
             lr=run.lr,
             weight_decay=config.optimizer.weight_decay,
             momentum=config.optimizer.momentum,
+            block=config.optimizer.block,
             fused=place.device.type == "cuda",
         ),
         scaler=precision.grad_scaler(scaler_name, place.device),

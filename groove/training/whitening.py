@@ -52,10 +52,7 @@ def whitened(
         raise TrainingError(
             f"embeddings of shape {embeddings.shape}; wanted at least {2 * size} of {size} numbers"
         )
-    values = embeddings.astype(np.float64)
-    spread, axes = np.linalg.eigh(np.cov(values.T))
-    spread = np.maximum(spread, 1e-6 * spread[-1])
-    turn = torch.from_numpy((axes * spread**-power) @ axes.T)  # [D, D], C^-p
+    turn = torch.from_numpy(turn_of(embeddings, power))
     weight, bias = (checkpoint.model[name].double() for name in LAST)
     moved = {
         LAST[0]: (turn @ weight).float(),
@@ -72,3 +69,11 @@ def whitened(
         progress={},
         rng={},
     )
+
+
+def turn_of(embeddings: NDArray[np.floating], power: float) -> NDArray[np.float64]:
+    """C^-p [D, D] of embeddings [N, D]."""
+    spread, axes = np.linalg.eigh(np.cov(embeddings.astype(np.float64).T))
+    spread = np.maximum(spread, 1e-6 * spread[-1])
+    turn: NDArray[np.float64] = (axes * spread**-power) @ axes.T
+    return turn

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from groove.fbank import FbankConfig  # noqa: E402
 from groove.training.heads import AamSoftmax  # noqa: E402
 from groove.training.loop import train  # noqa: E402
-from groove.training.muon import Muon, orthogonal  # noqa: E402
+from groove.training.muon import Muon, orthogonal, orthogonal_blocks  # noqa: E402
 from groove.training.networks import Network, build_encoder  # noqa: E402
 from groove.training.objective import Objective, Weights  # noqa: E402
 from groove.training.optimizers import make_optimizer  # noqa: E402
@@ -57,6 +57,20 @@ def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
     assert float(torch.nn.functional.cosine_similarity(found.flatten(), (u @ v).flatten(), 0)) > 0.9
 
 
+@pytest.mark.parametrize("shape", [(96, 60), (60, 96), (96, 20)])
+def test_a_large_kernel_goes_in_blocks_each_orthogonal(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(shape)
+    found = orthogonal_blocks(matrix, 30)
+    shorter = int(shape[1] < shape[0])
+    parts = zip(found.split(30, dim=shorter), matrix.split(30, dim=shorter), strict=True)
+    assert all(torch.equal(part, orthogonal(own)) for part, own in parts)
+    assert found.shape == matrix.shape
+    assert torch.equal(orthogonal_blocks(matrix, 0), orthogonal(matrix))
+    if min(shape) > 30:
+        assert not torch.allclose(found, orthogonal(matrix), atol=1e-2)
+
+
 def test_the_rest_steps_as_adamw() -> None:
     torch.manual_seed(0)
     ours = torch.nn.Linear(30, 20)
@@ -70,8 +84,9 @@ def test_the_rest_steps_as_adamw() -> None:
 def test_the_classifier_and_vectors_are_not_made_orthogonal() -> None:
     encoder = build_encoder(Network("ecapa", 16, 8), FbankConfig(n_mels=16))
     module = Objective(encoder, AamSoftmax(16, 3), weights=Weights(1, 1), target_size=24)
-    made = make_optimizer(module, "muon", lr=1e-3, weight_decay=0.1, momentum=0.9)
+    made = make_optimizer(module, "muon", lr=1e-3, weight_decay=0.1, momentum=0.9, block=32)
     kernels, matrices, vectors = made.param_groups
+    assert kernels["block"] == 32
     assert {id(p) for p in matrices["params"]} == {
         id(module.head.weight),
         id(module.projection.weight),
@@ -89,7 +104,7 @@ def test_a_run_by_muon_learns_and_goes_on_as_if_it_had_never_stopped(tmp_path: P
             corpus,
             tmp_path / name,
             train={"epochs": epochs, "curves": False},
-            optimizer={"name": "muon"},
+            optimizer={"name": "muon", "block": 16},
             schedule={"lr_shape": "constant", "warmup": 0},  # another length changes no step
             head={"margin_rad": 0.0},
             validate={"every": 0},
