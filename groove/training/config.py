@@ -200,7 +200,6 @@ class DistillConfig:
     target: Literal["crop", "utterance"] = "crop"  # the teacher hears the crop, or all of it once
     sees: Literal["clean", "augmented"] = "clean"  # with target crop
     cache: str = ""  # folder of target utterance's embeddings; empty: in train.out_dir
-    speaker_share: float = 0.0  # of the speaker's mean in target utterance
     cosine: float = 1.0  # weights of the losses
     mse: float = 0.0
     similarity: float = 1.0
@@ -216,12 +215,6 @@ class DistillConfig:
         if self.teacher and not any(getattr(self, name) for name in losses):
             raise SettingsError(
                 f"distill: a teacher, but {', '.join(losses)} all weigh 0; give one a weight"
-            )
-        _within("distill", self, speaker_share=(0, 1))
-        if self.speaker_share and self.target != "utterance":
-            raise SettingsError(
-                "distill.speaker_share: mixes the teacher's embeddings of whole utterances; set "
-                "distill.target=utterance"
             )
         if self.neighbours and self.target != "utterance":
             raise SettingsError(

@@ -34,7 +34,7 @@ from groove.training.student import (
     open_student,
     resume_point,
 )
-from groove.training.targets import target_key, towards_speakers, utterance_targets
+from groove.training.targets import target_key, utterance_targets
 from groove.training.typed import from_mapping, plain
 from groove.training.validation import Validator
 
@@ -269,8 +269,6 @@ def _targets(
     ddp.wait(place)
     if not place.is_first:
         found = utterance_targets(teacher, keys, material.whole, folder)
-    if config.distill.speaker_share:
-        found = towards_speakers(found, material.labels, config.distill.speaker_share)
     return torch.from_numpy(found)
 
 

@@ -67,32 +67,6 @@ def utterance_targets(
     return np.array(found, dtype=np.float32).reshape(len(keys), -1, size)
 
 
-def towards_speakers(
-    targets: NDArray[np.float32], labels: Sequence[int], share: float
-) -> NDArray[np.float32]:
-    """Each embedding moved towards the mean of its speaker's: less of what differs by recording.
-
-    Args:
-        targets: [speeds, utterances, D] of length 1; rows of NaN stay so and are in no mean.
-        labels: speaker of each utterance; -1: not known, stays as it is.
-        share: 0 (nothing) to 1 (the mean itself). Each speed has speakers of its own.
-
-    Returns:
-        [speeds, utterances, D] of length 1.
-    """
-    label = np.asarray(labels)
-    moved = targets.copy()
-    for rows in moved:
-        known = np.flatnonzero((label >= 0) & np.isfinite(rows).all(axis=1))
-        speaker, own = np.unique(label[known], return_inverse=True)
-        mean = np.zeros((len(speaker), rows.shape[1]))
-        np.add.at(mean, own, rows[known])
-        mean /= np.linalg.norm(mean, axis=1, keepdims=True).clip(1e-12)
-        mixed = (1 - share) * rows[known] + share * mean[own]
-        rows[known] = mixed / np.linalg.norm(mixed, axis=1, keepdims=True).clip(1e-12)
-    return moved
-
-
 def target_key(utterance_id: str, seconds: float, speed: float, version: str) -> str:
     """What a row is kept under; ``version`` as `WaveformSource.version` says."""
     return f"{speed:g}\t{seconds:.3f}\t{version}\t{' '.join(utterance_id.split())}"

@@ -61,7 +61,6 @@ def test_what_was_written_can_be_read() -> None:
         ({"data": {"unlabelled": "u.jsonl"}}, "needs a teacher"),
         ({"distill": {"teacher": "x", "cosine": 0, "similarity": 0}}, "all weigh 0"),
         ({"distill": {"teacher": "x", "neighbours": 1}}, "distill.target=utterance"),
-        ({"distill": {"teacher": "x", "speaker_share": 1}}, "distill.target=utterance"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(values: dict[str, Any], message: str) -> None:

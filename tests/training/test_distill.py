@@ -30,7 +30,7 @@ from groove.training.loop import train  # noqa: E402
 from groove.training.networks import Network, build_encoder, new_card  # noqa: E402
 from groove.training.objective import PARTS, Objective, Weights  # noqa: E402
 from groove.training.packing import PackedSource, pack  # noqa: E402
-from groove.training.targets import target_key, towards_speakers, utterance_targets  # noqa: E402
+from groove.training.targets import target_key, utterance_targets  # noqa: E402
 from groove.training.waveforms import FileSource  # noqa: E402
 from tests.fakes import FakeEncoder  # noqa: E402
 from tests.training.tiny import config, curve, write_corpus  # noqa: E402
@@ -163,23 +163,6 @@ def test_targets_are_computed_once_and_kept(tmp_path: Path) -> None:
     more = [[*KEYS[0], target_key("u5", 1.0, 1.0, "v")]]
     assert np.array_equal(utterance_targets(encoder, more, sound, tmp_path)[:, :5], first)
     assert len(encoder.shapes) == 6
-
-
-def test_targets_move_towards_the_mean_of_their_speaker(rng: np.random.Generator) -> None:
-    rows = rng.standard_normal((2, 5, 8)).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=2, keepdims=True)
-    rows[1, 1] = np.nan
-    labels = [7, 7, -1, 2, 7]
-    found = towards_speakers(rows, labels, 0.25)
-    mean = rows[0, [0, 1, 4]].mean(axis=0)
-    wanted = 0.75 * rows[0, 1] + 0.25 * mean / np.linalg.norm(mean)
-    np.testing.assert_allclose(found[0, 1], wanted / np.linalg.norm(wanted), atol=1e-6)
-    assert np.isnan(found[1, 1]).all() and np.isfinite(found[1, 0]).all()
-    np.testing.assert_allclose(found[:, 2:4], rows[:, 2:4], atol=1e-6)  # unknown, and alone
-    whole = towards_speakers(rows, labels, 1.0)
-    np.testing.assert_allclose(whole[0, 0], whole[0, 4], atol=1e-6)
-    np.testing.assert_allclose(towards_speakers(rows, labels, 0.0), rows, atol=1e-6)
-    assert not np.allclose(whole[0, 0], whole[1, 0], atol=1e-3)  # each speed by itself
 
 
 def test_a_cache_that_a_kill_cut_short_is_completed(tmp_path: Path) -> None:
