@@ -331,6 +331,67 @@ def test_kill_9_leaves_nothing_half_written_and_nothing_is_done_twice(
         assert (out / name).read_bytes() == (straight / name).read_bytes(), name
 
 
+STORING = """
+import os, time
+from pathlib import Path
+rename, n_renamed = Path.replace, 0
+def renamed(self, target):  # the third file of every process stays where it is written aside
+    global n_renamed
+    n_renamed += "fbank_pt" in self.parts
+    if n_renamed == 3:
+        Path(os.environ["HELD"], str(os.getpid())).touch()
+        time.sleep(60)
+    return rename(self, target)
+Path.replace = renamed
+if __name__ == "__main__":  # the workers take in what is above
+    from groove.cli import main
+    from groove.preparation import processes
+    processes.run_in_processes.__kwdefaults__["chunk"] = 2
+    main()
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_kill_9_while_features_are_stored_leaves_no_part_behind(
+    miniature: Miniature, tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    out, straight, script = tmp_path / "out", tmp_path / "straight", tmp_path / "storing.py"
+    script.write_text(STORING, encoding="utf-8")
+    held = tmp_path / "held"
+    held.mkdir()
+    roots = ["--root", str(miniature.root), "--root2", str(miniature.root2), "--workers", "2"]
+    arguments = ["prepare", "cnceleb", "--features", "val", *roots, "--out"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen(
+        [sys.executable, str(script), *arguments, str(out)],
+        env=environment | {"HELD": str(held)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 100
+        while len(list(held.iterdir())) < 2:
+            assert run.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    assert len(list(out.glob("fbank_pt/*/.*.part"))) == 2
+    for folder in (out, straight):
+        again = [sys.executable, "-m", "groove", *arguments, str(folder)]
+        subprocess.run(again, env=environment, check=True, capture_output=True)
+    assert not list(out.rglob("*.part"))
+    made = sorted(path.relative_to(straight) for path in straight.glob("fbank_pt/*/*.pt"))
+    assert made == sorted(path.relative_to(out) for path in out.glob("fbank_pt/*/*.pt"))
+    assert len(made) == 12
+    for name in made:
+        ours, theirs = (torch.load(x / name, weights_only=True) for x in (out, straight))
+        assert torch.equal(ours.pop("fbank"), theirs.pop("fbank")) and ours == theirs
+    for name in (*LISTS, "prepared.json"):
+        assert (out / name).read_bytes() == (straight / name).read_bytes(), name
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs a limit on the size of files")
 @pytest.mark.parametrize("limit", [1_500, 9_000])  # in the journal; in the lists
 def test_a_full_disk_is_said_and_the_work_goes_on_from_there(

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -51,10 +52,7 @@ def run_in_processes(
         yield from map(work, chunks)
         return
     waiting: set[Future[list[Result]]] = set()
-    pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
-    )
-    try:
+    with worker_pool(workers, cure="with fewer --workers if memory is short") as pool:
         while True:
             waiting |= {pool.submit(work, c) for c in islice(chunks, 2 * workers - len(waiting))}
             if not waiting:
@@ -62,10 +60,28 @@ def run_in_processes(
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
+
+
+@contextmanager
+def worker_pool(workers: int, *, cure: str) -> Iterator[ProcessPoolExecutor]:
+    """Processes as the top of this module describes them, while the block runs.
+
+    Args:
+        workers: how many.
+        cure: what to change where memory is short; it ends the message.
+
+    Raises:
+        CorpusError: one of them died.
+    """
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
+    )
+    try:
+        yield pool
     except BrokenProcessPool:
         raise CorpusError(
             "a worker process died (out of memory, or killed); what is finished is kept: run the "
-            "same command again, with fewer --workers if memory is short"
+            f"same command again, {cure}"
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

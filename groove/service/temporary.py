@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from groove.leftovers import is_running
+
 PREFIX = "groove-demo-"
 
 
@@ -37,7 +39,7 @@ def delete_orphans(parent: Path) -> int:
     n_deleted = 0
     for folder in parent.glob(f"{PREFIX}*-*"):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if pid.isdecimal() and not _runs(int(pid)):
+        if pid.isdecimal() and not is_running(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)
             n_deleted += 1
     return n_deleted
@@ -45,15 +47,3 @@ def delete_orphans(parent: Path) -> int:
 
 def _leave(number: int, frame: Any) -> None:
     sys.exit(128 + number)  # unwinds, so that the folder is deleted
-
-
-def _runs(pid: int) -> bool:
-    if sys.platform == "win32":  # there, signal 0 is not a question
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,10 +82,15 @@ class AugmentConfig:
             )
 
     @property
+    def chances(self) -> dict[str, float]:
+        """The probabilities above 0, by the settings' names."""
+        names = [field.name for field in fields(self) if field.name.endswith("_probability")]
+        return {name: getattr(self, name) for name in names if getattr(self, name) > 0}
+
+    @property
     def is_off(self) -> bool:
         """Whether nothing can ever happen."""
-        chances = (self.noise_probability, self.reverb_probability)
-        return not any((*chances, self.gain_probability, self.codec_probability))
+        return not self.chances
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,15 @@ class Augmenter:
             raise SettingsError("augmentation by reverberation without rooms; pass some")
         self.config = config
         self._noise, self._rooms = noise, rooms
+
+    def files(self) -> dict[str, list[Path]]:
+        """The files of each setting that names folders, in the order in which draws count them."""
+        found: dict[str, list[Path]] = {}
+        if self._noise is not None:
+            found["augment.noise_folders"] = self._noise.paths
+        if isinstance(self._rooms, RoomFolder):
+            found["augment.rir_folders"] = self._rooms.paths
+        return found
 
     def draw(self, seed: int) -> Augmentation:
         """The augmentation of a seed; the same seed draws the same."""

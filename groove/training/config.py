@@ -276,16 +276,18 @@ class TrainConfig:
 
     def _require_stored_frames_suffice(self) -> None:
         """Stored frames stand for the clean sound at its own speed, and nothing else."""
-        if len(self.data.speeds) > 1:
-            raise SettingsError("data.source=fbank: no other speeds; set data.speeds=[1.0]")
-        if not self.augment.is_off:
-            raise SettingsError(
-                "data.source=fbank: stored features rule out augmenting the sound; set "
-                "augment.reverb_probability=0 and the like, or data.source=files"
-            )
+        wanted = ["data.speeds=[1.0]"] if len(self.data.speeds) > 1 else []
+        wanted += [f"augment.{name}=0" for name in self.augment.chances]
+        if self.data.unlabelled:
+            wanted.append("data.unlabelled=")
         if self.distill.teacher and self.distill.target == "crop":
+            wanted.append("distill.target=utterance")
+        if self.model.min_rms and not self.train.init:  # else the checkpoint there decides
+            wanted.append("model.min_rms=0")
+        if wanted:
             raise SettingsError(
-                "data.source=fbank: a teacher hears sound; set distill.target=utterance"
+                "data.source=fbank: stored features are of the clean sound at its own speed, of "
+                f"named speakers; add {' '.join(wanted)}, or set data.source=files"
             )
 
     @property

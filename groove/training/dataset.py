@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from groove.audio import SAMPLE_RATE, change_speed
-from groove.errors import AudioError, SettingsError, UnreadableAudio
+from groove.errors import AudioError, ManifestError, SettingsError, UnreadableAudio
 from groove.manifest import Utterance
 from groove.training.augment import Augmenter
 from groove.training.batch import Batch, Failure, Item
@@ -109,7 +109,7 @@ class _Dataset(torch.utils.data.Dataset[Item]):
                 try:
                     used = replace(draw, utterance=utterance)
                     return self._read(used, tuple(failures))
-                except (AudioError, OSError) as error:
+                except (AudioError, ManifestError, OSError) as error:  # ManifestError: of frames
                     reason = self._known_bad[utterance] = str(error)
             failures.append((self.utterance_ids[utterance], reason))
             if len(failures) == MOST_REPLACED:

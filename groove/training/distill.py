@@ -87,17 +87,22 @@ class Teacher:
     """An encoder as the loop asks it: tensors in, unit-length targets out, no gradient."""
 
     def __init__(self, encoder: Encoder, device: torch.device) -> None:
-        """Take an open encoder; one in torch is moved to ``device``."""
+        """Take an open encoder; one in torch is moved to ``device`` and computes in float32."""
         self.encoder, self.device = encoder, device
         self.embedding_size = encoder.card.embedding_size
         if isinstance(encoder, TorchEncoder):
-            encoder.module.to(device).requires_grad_(False)
+            encoder.module.to(device, torch.float32).requires_grad_(False)
 
     @torch.no_grad()
     def __call__(self, waveform: Tensor) -> Tensor:
-        """Equally long waveforms [B, S] -> [B, D] float32 of length 1, on the same device."""
+        """Equally long waveforms [B, S] -> [B, D] float32 of length 1, on the same device.
+
+        A row is not finite where the encoder's is not.
+        """
         if isinstance(self.encoder, TorchEncoder):
-            embedding = self.encoder.module(waveform.to(self.device)).float()
+            # Autocast is the student's: a network that was trained in float32 may overflow fp16.
+            with torch.autocast(self.device.type, enabled=False):
+                embedding = self.encoder.module(waveform.to(self.device)).float()
         else:
             found = self.encoder(waveform.detach().cpu().numpy().astype(np.float32, copy=False))
             embedding = torch.from_numpy(np.asarray(found, dtype=np.float32)).to(waveform.device)

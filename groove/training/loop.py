@@ -7,15 +7,17 @@ on a CPU. What a run leaves in ``train.out_dir``:
     last.pt, best.pt    the newest state, and that with the lowest validation EER
     log.jsonl           what happened (groove/training/runlog.py); curves.png; tensorboard/
     config.json         the settings, all of them
-    average.pt          with train.average: the mean of the last epochs' weights
-    bad_batch.pt        only after a loss that was not finite: the batch that made it; of another
-                        process than the first it is bad_batch.rank<n>.pt
+    average.pt          with train.average: the mean of the last epochs' weights, the classifier's
+                        among them
+    bad_batch.pt        only after a loss, or a teacher's embedding of a crop, that was not finite:
+                        the batch that made it; of another process than the first it is
+                        bad_batch.rank<n>.pt
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -29,6 +31,7 @@ from groove.training.config import TrainConfig
 from groove.training.curves import draw_curves
 from groove.training.loader import loader
 from groove.training.material import n_workers
+from groove.training.memory import shortage_explained
 from groove.training.optimizers import set_rate
 from groove.training.rates import Rates, rates
 from groove.training.run import SHOWN, Run, open_run
@@ -50,8 +53,8 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
         ``best.pt``, or ``last.pt`` where nothing was validated.
 
     Raises:
-        GrooveError: settings, lists or files that cannot be used; a loss that is not finite; a
-            signal. The message says what was saved and how to go on.
+        GrooveError: settings, lists or files that cannot be used; a loss that is not finite; too
+            little memory; a signal. The message says what was saved and how to go on.
     """
     with ExitStack() as stack:
         stop = stack.enter_context(Interruption())
@@ -61,6 +64,7 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
         corrupt: list[Failure] = []  # that this process met and the log has not named yet
         stack.callback(lambda: _log_corrupt(run, corrupt))
 
+        run.log.begin()
         while progress.step < run.n_steps:
             batches = loader(
                 run.material.dataset,
@@ -78,7 +82,8 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
                 # The step; then a look at the one before, while this one is computed.
                 now = rates(config, progress.step, run.n_steps)
                 set_rate(run.optimizer, now.lr)
-                before, taken = taken, take_step(run, batch, now.margin_rad)
+                with shortage_explained(run):
+                    before, taken = taken, take_step(run, batch, now.margin_rad)
                 settle(run, before)
                 run.meter.count(run.n_rows * run.place.world_size, n_speakers(batch))
 
@@ -163,7 +168,7 @@ def _log_corrupt(run: Run, met: Sequence[Failure]) -> None:
 def _validate(run: Run, kind: str, best: Path) -> None:
     """Measure; keep the state where it is the best so far."""
     assert run.validator is not None
-    with torch.compiler.set_stance("force_eager"):  # lengths differ: each would be compiled
+    with _lengths_that_differ():
         result = run.validator(run.student.encoder, run.place)
     progress = run.progress
     run.log.write(kind, progress.step, epoch=progress.n_begun, **vars(result))
@@ -177,13 +182,34 @@ def _validate(run: Run, kind: str, best: Path) -> None:
         run.keep(best)
 
 
+@contextmanager
+def _lengths_that_differ() -> Iterator[None]:
+    """Spare what would be done anew for each length: compiling, and cuDNN's trying of algorithms.
+
+    What it found for the crops of training stays.
+    """
+    cudnn = torch.backends.cudnn
+    before, cudnn.benchmark = cudnn.benchmark, False
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        cudnn.benchmark = before
+
+
 def _average(run: Run, best: Path) -> None:
-    backbone = run.objective.backbone
+    """Put the mean of the last epochs into backbone, head and projection; keep and measure it."""
+    objective = run.objective
     if run.place.is_first:
         paths = [_epoch_path(run, epoch) for epoch in range(run.progress.n_begun + 1)]
         kept = [path for path in paths if path.is_file()][-run.config.train.average :]
-        backbone.load_state_dict(average_checkpoints(kept))
-    ddp.same_state(backbone, run.place)
+        mean = average_checkpoints(kept)
+        objective.backbone.load_state_dict(mean.model)
+        if objective.head is not None:
+            objective.head.load_state_dict(mean.head)
+        if objective.projection is not None:
+            objective.projection.load_state_dict(mean.projection)
+    ddp.same_state(objective, run.place)
     run.keep(run.out / "average.pt")
     if run.validator is not None:
         _validate(run, "average", best)

@@ -22,7 +22,7 @@ from groove.fbank import FbankConfig
 from groove.manifest import Utterance, read_manifest
 from groove.preparation import check_list
 from groove.training import ddp
-from groove.training.augment import open_augmenter
+from groove.training.augment import Augmenter, open_augmenter
 from groove.training.config import DataConfig, TrainConfig
 from groove.training.dataset import CropDataset, FrameDataset, StoredFrames
 from groove.training.packing import PackedSource, pack
@@ -46,6 +46,7 @@ class Material:
     dataset: CropDataset | FrameDataset
     sampler: Sampler
     speeds: tuple[float, ...]
+    augmenter: Augmenter | None = None
 
     @property
     def n_classes(self) -> int:
@@ -122,17 +123,25 @@ def open_material(
             utterances, speakers, labels, source, dataset, _sampler(config, labels), data.speeds
         )
     opened = _open_source(data, utterances, place, say, progress)
+    augmenter = open_augmenter(config.augment)
     crops = CropDataset(
         utterances,
         opened,
         crop_samples=samples_of(fbank, config.train.crop_frames),
         speeds=data.speeds,
-        augmenter=open_augmenter(config.augment),
+        augmenter=augmenter,
         keep_clean=keep_clean,
         labels=labels,
     )
     return Material(
-        utterances, speakers, labels, opened, crops, _sampler(config, labels), data.speeds
+        utterances,
+        speakers,
+        labels,
+        opened,
+        crops,
+        _sampler(config, labels),
+        data.speeds,
+        augmenter,
     )
 
 
@@ -170,21 +179,32 @@ def same_lists(
     """The digests of the lists, after a look that those of the run that goes on are the same.
 
     Raises:
-        TrainingError: other utterances; the batches, or the trials of best.pt, were other ones.
+        TrainingError: other utterances, noises or impulse responses; the batches, or the trials of
+            best.pt, were other ones.
     """
     # Trials are drawn by id: the order of that list changes nothing.
     lists = {"data.train": _digest(material.utterances)}
     if validator is not None:
         lists["data.val"] = _digest(sorted(validator.utterances, key=_id_of))
-    names = {"data.train": config.data.train, "data.val": config.data.val}
+    sounds = material.augmenter.files() if material.augmenter is not None else {}
+    lists |= {name: _digest_of_files(paths) for name, paths in sounds.items()}
     for name, value in lists.items():
-        if before.get(name, value) != value:  # checkpoints of old have none
+        if before.get(name, value) != value:  # older checkpoints have not all of them
+            what = "utterances, their order, speakers or lengths"
+            if name in sounds:
+                what = "files, by name and size,"
             raise TrainingError(
-                f"{name}={names[name]}: its utterances, their order, speakers or lengths are not "
-                "those that the run began with; go on with the list as it was, or start anew in "
-                "another train.out_dir"
+                f"{name}={_given(config, name)}: its {what} are not those that the run began with; "
+                "go on with what was there, or start anew in another train.out_dir"
             )
     return before | lists
+
+
+def _given(config: TrainConfig, name: str) -> str:
+    """A setting's value as one types it."""
+    section, _, key = name.partition(".")
+    value = getattr(getattr(config, section), key)
+    return value if isinstance(value, str) else f"[{','.join(value)}]"
 
 
 def samples_of(fbank: FbankConfig, n_frames: int) -> int:
@@ -205,6 +225,18 @@ def _digest(utterances: Sequence[Utterance]) -> str:
     found = hashlib.sha256()
     for one in utterances:
         found.update(f"{one.utterance_id}\t{one.speaker_id}\t{one.seconds!r}\n".encode())
+    return found.hexdigest()
+
+
+def _digest_of_files(paths: Sequence[Path]) -> str:
+    """SHA-256 of names and sizes: draws count files in this order."""
+    found = hashlib.sha256()
+    for path in paths:
+        try:
+            size = path.stat().st_size
+        except OSError:  # gone since it was listed: whoever reads it says so
+            size = -1
+        found.update(f"{path.as_posix()}\t{size}\n".encode())
     return found.hexdigest()
 
 
@@ -253,8 +285,6 @@ def _stored(
     from groove.preparation.lists import feature_path
     from groove.training.stored import read_features
 
-    if config.data.unlabelled:
-        raise SettingsError("data.unlabelled: has no stored features; set data.source=files")
     folder = Path(config.data.train).parent
     paths = [folder / feature_path(utterance) for utterance in utterances]
     if not paths[0].is_file():

@@ -2,11 +2,13 @@
 
 Model FLOP utilisation is the FLOPs that the network needs (counted by torch's FlopCounterMode on
 one forward pass; a training step is three of them: forward, and backward to inputs and to weights)
-over those that the device can do by its data sheet (dense, bf16 or fp16, no sparsity).
+over those that all devices of the run together can do by their data sheet (dense, bf16 or fp16, no
+sparsity).
 """
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 import time
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-PEAK_FLOPS = {  # NVIDIA's data sheets: tensor cores, 16 bit, dense
+PEAK_FLOPS = {  # NVIDIA's data sheets: tensor cores, 16 bit, dense; the first that fits counts
     "H200": 989e12,
     "H100 PCIe": 756e12,
     "H100": 989e12,
@@ -32,9 +34,17 @@ Item = TypeVar("Item")
 class Meter:
     """Counts between two readings."""
 
-    def __init__(self, device: torch.device, flops_per_crop: float = 0.0) -> None:
-        """Start counting; ``flops_per_crop`` of a training step."""
-        self._device, self._flops = device, flops_per_crop
+    def __init__(
+        self, device: torch.device, flops_per_crop: float = 0.0, *, n_devices: int = 1
+    ) -> None:
+        """Start counting.
+
+        Args:
+            device: of this process.
+            flops_per_crop: of a training step.
+            n_devices: like it, which train together: `count` is told of the crops of all.
+        """
+        self._device, self._flops, self._n_devices = device, flops_per_crop, n_devices
         self.restart()
 
     def waiting(self, batches: Iterable[Item]) -> Iterator[Item]:
@@ -69,7 +79,7 @@ class Meter:
             found["tflops"] = flops / 1e12
             peak = peak_flops(self._device)
             if peak:
-                found["mfu"] = flops / peak
+                found["mfu"] = flops / (peak * self._n_devices)
         self.restart()
         return found
 
@@ -91,8 +101,21 @@ def peak_flops(device: torch.device) -> float:
     """By the data sheet; 0 where this table does not know the device."""
     if device.type != "cuda":
         return 0.0
-    name = torch.cuda.get_device_name(device)
-    return next((peak for known, peak in PEAK_FLOPS.items() if known in name), 0.0)
+    return peak_flops_of(torch.cuda.get_device_name(device))
+
+
+def peak_flops_of(name: str) -> float:
+    """By the name that the driver gives; 0 where the table does not know it.
+
+    Whole words count: an A1000 is no A100, a T400 no T4.
+
+    >>> peak_flops_of("NVIDIA A100-SXM4-80GB")
+    312000000000000.0
+    """
+    for known, peak in PEAK_FLOPS.items():
+        if re.search(rf"\b{known}\b", name):
+            return peak
+    return 0.0
 
 
 def training_flops(backbone: nn.Module, frames: Tensor) -> float:

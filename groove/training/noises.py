@@ -44,11 +44,12 @@ class NoiseBank:
     ) -> None:
         if not folders:
             raise SettingsError("no folder for noise; give one or switch noise off")
-        self._names, self._of_kind = [], dict[str, list[int]]()
+        self.paths: list[Path] = []  # of all files, in the order of their indices
+        self._of_kind: dict[str, list[int]] = {}
         utterances = noise_utterances(folders)
         for i, utterance in enumerate(utterances):
             kind = KIND_OF_FOLDER[utterance.fields["kind"]]
-            self._names.append(utterance.utterance_id)
+            self.paths.append(utterance.path)
             self._of_kind.setdefault(kind, []).append(i)
         self._source: WaveformSource
         if pack:
@@ -67,7 +68,7 @@ class NoiseBank:
 
     def name(self, i: int) -> str:
         """The path of file ``i``."""
-        return self._names[i]
+        return self.paths[i].as_posix()
 
     def read(self, i: int, position: float, n_samples: int) -> NDArray[np.float32]:
         """A piece [n_samples] of a file; one that is too short is repeated.

@@ -91,7 +91,7 @@ class Objective(nn.Module):
             frames: [B, T, M].
             speaker_index: [B] int64; -1 where the speaker is not known: no AAM loss.
             target: the teacher's embeddings [B, D'] of length 1, or None. A row that is not finite
-                (the teacher could not hear it) takes no part.
+                (of a whole utterance that the teacher could not hear) takes no part.
             margin_rad: of this step.
             n_rows: rows of the whole batch in this process: what the sums are divided by.
             n_labelled: likewise, those with a speaker; the mean over processes.

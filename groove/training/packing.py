@@ -17,9 +17,8 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from groove.audio import SAMPLE_RATE
 from groove.errors import AudioError, ManifestError, UnreadableAudio
 from groove.manifest import Utterance
+from groove.preparation.processes import worker_pool
 from groove.training.waveforms import (
     FileSource,
     files_now,
@@ -77,6 +77,7 @@ def pack(
 
     Raises:
         ManifestError: no utterances, or two with one id.
+        CorpusError: a process died; what is packed is kept.
         OSError: the disk is full or the folder cannot be written to; what is packed is kept.
     """
     target = Path(path)
@@ -212,17 +213,13 @@ def _decode_all(
         yield from (_decode(utterance) for utterance, _ in work)
         return
     waiting: deque[Future[NDArray[np.int16] | str]] = deque()
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            for utterance, _ in work:
-                waiting.append(pool.submit(_decode, utterance))
-                if len(waiting) > LEAD * workers:
-                    yield waiting.popleft().result()
-            while waiting:
+    with worker_pool(workers, cure="or with data.source=files if memory is short") as pool:
+        for utterance, _ in work:
+            waiting.append(pool.submit(_decode, utterance))
+            if len(waiting) > LEAD * workers:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _decode(utterance: Utterance) -> NDArray[np.int16] | str:

@@ -108,17 +108,17 @@ class RoomFolder:
     """
 
     def __init__(self, folders: tuple[str, ...]) -> None:
-        self._paths = [
+        self.paths = [  # in the order of their indices
             path for folder in folders for path, _ in audio_files(folder, "reverberation")
         ]
         self._kept: dict[int, NDArray[np.float32]] = {}
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     def path(self, i: int) -> Path:
         """The file of response ``i``."""
-        return self._paths[i]
+        return self.paths[i]
 
     def response(self, i: int) -> NDArray[np.float32]:
         """Impulse response [L] of file ``i``; the first channel.
@@ -128,7 +128,7 @@ class RoomFolder:
         """
         if i in self._kept:
             return self._kept[i]
-        response = trimmed(_read_response(self._paths[i]))
+        response = trimmed(_read_response(self.paths[i]))
         if len(self._kept) < MOST_KEPT:
             self._kept[i] = response
         return response

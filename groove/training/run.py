@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from groove.encoder import Encoder
 from groove.errors import SettingsError, TrainingError
+from groove.leftovers import remove_leftovers
 from groove.manifest import write_lines
 from groove.training import ddp, precision
 from groove.training.checkpoint import Checkpoint, load, rng_states, save, set_rng_states
@@ -34,7 +35,7 @@ from groove.training.student import (
     open_student,
     resume_point,
 )
-from groove.training.targets import target_key, utterance_targets
+from groove.training.targets import target_key, unheard, utterance_targets
 from groove.training.typed import from_mapping, plain
 from groove.training.validation import Validator
 
@@ -135,7 +136,10 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     run, out = config.train, Path(config.train.out_dir)
     place = stack.enter_context(ddp.joined(run.device))
     _set_up(place, run.memory_cap_gb)
+    _refuse_empty_parts(config, place)
     saved = resume_point(config, out / "last.pt")
+    if place.is_first:
+        remove_leftovers(out)
     progress = Progress(**saved.progress) if saved else Progress()
     torch.manual_seed(run.seed)
     student = open_student(config, saved)
@@ -163,7 +167,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     progress.lists = same_lists(config, progress.lists, material, validator)
     targets = None
     if teacher is not None and from_utterances:
-        targets = _targets(config, teacher, material, place, log)
+        targets = _targets(config, teacher, material, place, log, progress.step)
     objective = _objective(config, student, material, teacher, targets, place).to(place.device)
     if objective.head is not None and (lost := lost_centres(config, student, material.speakers)):
         log.event(progress.step, lost)
@@ -192,7 +196,9 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
         ),
         scaler=precision.grad_scaler(scaler_name, place.device),
         precision=scaler_name,
-        meter=Meter(place.device, _flops(config, student, objective, place)),
+        meter=Meter(
+            place.device, _flops(config, student, objective, place), n_devices=place.world_size
+        ),
         n_steps=n_steps_of(config, material.sampler.n_batches),
     )
     log.n_steps = opened.n_steps
@@ -221,6 +227,16 @@ def _set_up(place: ddp.Place, memory_cap_gb: float) -> None:
         total = torch.cuda.get_device_properties(place.device).total_memory
         share = min(1.0, memory_cap_gb * 1e9 / total)
         torch.cuda.set_per_process_memory_fraction(share, place.device)
+
+
+def _refuse_empty_parts(config: TrainConfig, place: ddp.Place) -> None:
+    n_rows, n_parts = config.batch_size // place.world_size, config.train.accumulate
+    if 0 < n_rows < n_parts:
+        processes = f" in each of {place.world_size} processes" if place.world_size > 1 else ""
+        raise SettingsError(
+            f"train.accumulate: got {n_parts}, but a batch has {n_rows} crops{processes}; "
+            f"wanted 1 to {n_rows} parts, or a larger batch"
+        )
 
 
 def _objective(
@@ -254,7 +270,12 @@ def _objective(
 
 
 def _targets(
-    config: TrainConfig, teacher: Encoder, material: Material, place: ddp.Place, log: RunLog
+    config: TrainConfig,
+    teacher: Encoder,
+    material: Material,
+    place: ddp.Place,
+    log: RunLog,
+    step: int,
 ) -> Tensor:
     """The teacher's embeddings of whole utterances; the first process computes what is missing."""
     heard = [(u, material.source.version(i)) for i, u in enumerate(material.utterances)]
@@ -269,6 +290,13 @@ def _targets(
     ddp.wait(place)
     if not place.is_first:
         found = utterance_targets(teacher, keys, material.whole, folder)
+    if deaf := unheard(found):
+        log.event(
+            step,
+            f"{len(deaf):,} of {len(material.utterances):,} utterances cannot be heard by the "
+            "teacher (unreadable, or its embedding is not finite) and learn nothing from it; "
+            f"{material.utterances[deaf[0]].utterance_id} is the first",
+        )
     return torch.from_numpy(found)
 
 

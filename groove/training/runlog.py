@@ -46,7 +46,8 @@ class RunLog:
         self._is_first, self.n_steps = is_first, 0  # the run sets it once it knows
         self._stream = stream if stream is not None else sys.stderr
         self._overwrites = self._stream.isatty()
-        self._started, self._from_step = time.monotonic(), from_step
+        self._from_step = from_step
+        self.begin()
         self._writer: Any = None
         self._path = folder / LOG
         if not is_first:
@@ -56,6 +57,10 @@ class RunLog:
         write_lines(self._path, [json.dumps(line) for line in kept])
         if tensorboard:
             self._writer = _summary_writer(folder / "tensorboard", from_step)
+
+    def begin(self) -> None:
+        """The first step comes now: the time that is left is told from what follows."""
+        self._started = time.monotonic()
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Add a line, and its numbers to TensorBoard.

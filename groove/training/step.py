@@ -1,8 +1,8 @@
 """One training step, and the look at what came of the step before.
 
-The loss is read one step late: asking a GPU for a number waits until it has computed it, and by
-then the next step should be under way. Before anything is written the reading is brought up to
-date, so a state that follows a loss which is not finite is never saved.
+The numbers are read one step late: asking a GPU for one waits until it has computed it, and by then
+the next step should be under way. Before anything is written the reading is brought up to date, so
+a state that follows a loss or a teacher's embedding which is not finite is never saved.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Taken:
     step: int  # counted from 1
     parts: Tensor  # `PARTS`, of this process
     grad_norm: Tensor
+    n_unheard: Tensor  # crops whose embedding by the teacher is not finite, of this process
     batch: Batch
 
 
@@ -69,19 +70,28 @@ def take_step(run: Run, batch: Batch, margin: float) -> Taken:
     run.scaler.update()
     run.progress.step += 1
     run.progress.batch += 1
-    return Taken(run.progress.step, parts, norm.detach(), batch)
+    return Taken(run.progress.step, parts, norm.detach(), _n_unheard(run, target), batch)
 
 
 def settle(run: Run, taken: Taken | None) -> None:
     """Read a step's numbers into the sums of the next log line.
 
     Raises:
-        TrainingError: they are not finite; the batch is saved, the checkpoints are as they were.
+        TrainingError: they are not finite, or the teacher's embeddings are not; the batch is saved,
+            the checkpoints are as they were.
     """
     if taken is None:
         return
-    numbers = torch.cat([taken.parts, taken.grad_norm.reshape(1)])
-    values = dict(zip(SHOWN, ddp.mean(numbers, run.place).tolist(), strict=True))
+    numbers = torch.cat([taken.parts, taken.grad_norm.reshape(1), taken.n_unheard.reshape(1)])
+    *means, unheard = ddp.mean(numbers, run.place).tolist()
+    if unheard:
+        raise TrainingError(
+            f"step {taken.step:,}: the teacher's embeddings of "
+            f"{round(unheard * run.place.world_size)} of {run.config.batch_size} crops are not "
+            f"finite; {_save_bad(run, taken)}, {run.out / 'last.pt'} is as it was before: look at "
+            "the batch, or give another distill.teacher"
+        )
+    values = dict(zip(SHOWN, means, strict=True))
     bad = [name for name in ("loss", "grad_norm") if not math.isfinite(values[name])]
     # fp16's scaler meets infinite gradients by plan: it skips the step and scales down. Where that
     # does not help, steps would be skipped for ever.
@@ -135,14 +145,20 @@ def _target(run: Run, batch: Batch) -> Tensor | None:
         return None
     heard = batch.clean if run.config.distill.sees == "clean" else batch.waveform
     assert heard is not None  # the loader was asked for it
-    with precision.autocast(run.precision, run.place.device):
-        return run.listener(heard)
+    return run.listener(heard)
+
+
+def _n_unheard(run: Run, target: Tensor | None) -> Tensor:
+    """How many crops have no finite target; utterances without one are known and told of before."""
+    if target is None or run.targets is not None:
+        return torch.zeros((), device=run.place.device)
+    return (~target.isfinite().all(dim=1)).sum().float()
 
 
 def _save_bad(run: Run, taken: Taken) -> str:
-    """Save the batch of each process whose loss is not finite, or of all; where, in words."""
+    """Save the batch of each process whose numbers are not finite, or of all; where, in words."""
     place, said = run.place, ""
-    made_it = not bool(taken.parts.isfinite().all())
+    made_it = bool(taken.n_unheard) or not bool(taken.parts.isfinite().all())
     anyone = any(ddp.gathered(made_it, place))
     if made_it or not anyone:
         path = run.out / BAD_BATCH
@@ -162,6 +178,7 @@ def _save_batch(run: Run, taken: Taken, path: Path) -> None:
         "step": taken.step,
         "parts": dict(zip(PARTS, taken.parts.tolist(), strict=True)),
         "waveform": batch.waveform,
+        "clean": batch.clean,
         "frames": batch.frames,
         "speaker_index": batch.speaker_index,
         "draws": [[draw.utterance, draw.speed, draw.seed] for draw in batch.draws],

@@ -76,7 +76,7 @@ def write_features(
     buffer = io.BytesIO()
     torch.save(values, buffer)  # in memory first: a full disk then raises OSError, not C++'s
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{os.getpid()}.part")
+    aside = target.with_name(f".{os.getpid()}.part")  # see groove.leftovers
     try:
         aside.write_bytes(buffer.getbuffer())
         aside.replace(target)
@@ -111,10 +111,21 @@ def read_features(path: str | Path, config: FbankConfig) -> Tensor:
     if values["front_end_hash"] != config.hash:
         raise SettingsError(
             f"{path}: stored by front end {values['front_end_hash']}, the model's is "
-            f"{config.hash}; prepare again into another folder, or train on the waveforms"
+            f"{config.hash}; {_cure(config)}"
         )
     frames: Tensor = values["fbank"]
     return frames.float()
+
+
+def _cure(config: FbankConfig) -> str:
+    """What to do where features of another front end than ``config`` are stored."""
+    prepared = FbankConfig()  # `groove prepare` stores these, whatever is trained later
+    if config.hash == prepared.hash:
+        return "run groove prepare again"
+    return (
+        f"groove prepare stores model.window={prepared.window} model.n_mels={prepared.n_mels} "
+        "model.min_rms=0 alone: train with these, or set data.source=files"
+    )
 
 
 def stored_bytes(seconds: float, config: FbankConfig) -> int:

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from groove.audio import read_audio
 from groove.errors import AudioError, CorpusError
 from groove.fbank import FbankConfig
+from groove.leftovers import remove_leftovers
 from groove.manifest import Utterance
 from groove.preparation.journal import Journal, full_disk_explained
-from groove.preparation.lists import feature_path
+from groove.preparation.lists import FEATURES, feature_path
 from groove.preparation.probing import kind_of, reason_of
 from groove.preparation.processes import run_in_processes
 from groove.preparation.progress import Progress, silent
@@ -111,6 +112,7 @@ def store_features(
     n_made = n_known = 0
     failed: dict[str, tuple[str, str]] = {}
     with full_disk_explained(out), Journal(out / JOURNAL) as journal:
+        _remove_leftovers(out)
         made_of = {key: str(rest[0]) for key, rest in journal.read().items()}
         jobs = _jobs(utterances, made_of, out.absolute())
         work = partial(_store_chunk, config=config)
@@ -129,6 +131,12 @@ def store_features(
 def read_parts(parts: Iterable[str]) -> NDArray[np.float32]:
     """The waveform [S] of an utterance: its parts back to back."""
     return np.concatenate([read_audio(part) for part in parts])
+
+
+def _remove_leftovers(out: Path) -> None:
+    """What a killed preparation was writing; the journal's lock says that nobody else is."""
+    for folder, _, _ in os.walk(out / FEATURES):
+        remove_leftovers(Path(folder), locked=True)
 
 
 def _jobs(utterances: Iterable[Utterance], made_of: dict[str, str], out: Path) -> Iterator[_Job]:

@@ -5,7 +5,7 @@ line: speed, seconds, version of the audio and utterance. The version comes of t
 times of change, so that a file that was cut anew is heard anew. The hash is the teacher's, so that
 another teacher has other files. Rows are on the disk before their keys; after a kill the same call
 goes on where the keys end. An utterance that the teacher cannot hear (unreadable) gets a row of
-NaN, which trains nothing.
+NaN, which trains nothing; `unheard` finds those rows.
 """
 
 from __future__ import annotations
@@ -65,6 +65,16 @@ def utterance_targets(
     rows = np.fromfile(stem.with_suffix(".f32"), dtype=np.float32).reshape(-1, size)
     found = [[rows[known[key]] for key in row] for row in keys]
     return np.array(found, dtype=np.float32).reshape(len(keys), -1, size)
+
+
+def unheard(targets: NDArray[np.float32]) -> list[int]:
+    """Indices of the utterances that have no target at one speed or more.
+
+    Args:
+        targets: [speeds, utterances, D], as `utterance_targets` gives them.
+    """
+    heard = np.isfinite(targets).all(axis=(0, 2))  # [utterances]
+    return [int(i) for i in np.flatnonzero(~heard)]
 
 
 def target_key(utterance_id: str, seconds: float, speed: float, version: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,26 @@ def test_what_cannot_be_meant_is_refused(values: dict[str, Any], message: str) -
         from_mapping(TrainConfig, values)
 
 
+def test_stored_features_name_all_that_must_be_set_for_them_at_once() -> None:
+    given = [
+        *("data.source=fbank", "augment.noise_folders=[n]", "augment.noise_probability=0.4"),
+        *("augment.gain_probability=0.1", "data.unlabelled=u.jsonl", "data.sampler=shuffled"),
+        *("distill.teacher=x", "model.min_rms=0.1"),
+    ]
+    with pytest.raises(SettingsError, match="data.source=fbank: stored features are") as refused:
+        compose("train", given)
+    wanted = str(refused.value).split("add ")[1].split(", or set data.source=files")[0].split(" ")
+    assert wanted == [
+        *("data.speeds=[1.0]", "augment.noise_probability=0", "augment.reverb_probability=0"),
+        *("augment.gain_probability=0", "data.unlabelled=", "distill.target=utterance"),
+        "model.min_rms=0",
+    ]
+    config = compose("train", [*given, *wanted])
+    assert config.augment.is_off and config.data.unlabelled == ""
+    with pytest.raises(SettingsError, match=r"add data.speeds=\[1.0\] \S+reverb_probability=0, or"):
+        compose("train", ["data.source=fbank"])
+
+
 def test_a_whole_number_does_for_a_rate_and_lists_become_tuples() -> None:
     config = from_mapping(TrainConfig, {"train": {"lr": 1}, "data": {"speeds": [1, 0.9]}})
     assert config.train.lr == 1.0 and isinstance(config.train.lr, float)
@@ -81,9 +102,19 @@ def test_no_everyday_name_stands_twice() -> None:
 
 
 def test_the_yaml_lists_every_setting_with_the_schemas_default() -> None:
+    yaml = pytest.importorskip("yaml")  # comes with hydra-core
     text = (ROOT / "configs" / "train.yaml").read_text("utf-8")
-    missing = [k for k in keys(TrainConfig) if f"{k.rpartition('.')[2]}:" not in text]
-    assert not missing and compose("train") == TrainConfig()
+    assert sorted(paths_of(yaml.safe_load(text))) == sorted(keys(TrainConfig))
+    assert compose("train") == TrainConfig()
+
+
+def paths_of(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every leaf of parsed YAML, dotted."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from paths_of(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 def test_the_seeds_command_line_works_word_for_word() -> None:

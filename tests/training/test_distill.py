@@ -30,7 +30,8 @@ from groove.training.loop import train  # noqa: E402
 from groove.training.networks import Network, build_encoder, new_card  # noqa: E402
 from groove.training.objective import PARTS, Objective, Weights  # noqa: E402
 from groove.training.packing import PackedSource, pack  # noqa: E402
-from groove.training.targets import target_key, utterance_targets  # noqa: E402
+from groove.training.runlog import LOG, read_log  # noqa: E402
+from groove.training.targets import target_key, unheard, utterance_targets  # noqa: E402
 from groove.training.waveforms import FileSource  # noqa: E402
 from tests.fakes import FakeEncoder  # noqa: E402
 from tests.training.tiny import config, curve, write_corpus  # noqa: E402
@@ -145,6 +146,64 @@ def test_any_encoder_can_teach_and_gives_unit_length() -> None:
         assert np.allclose(found.numpy(), wanted, atol=1e-5) and not found.requires_grad
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_teacher_computes_in_float32_whatever_its_student_does(dtype: Any) -> None:
+    waveform, encoder = torch.randn(3, 8000) * 0.1, torch_teacher()
+    wanted = Teacher(torch_teacher(), torch.device("cpu"))(waveform)
+    encoder.module.to(torch.float64)
+    teacher = Teacher(encoder, torch.device("cpu"))
+    with torch.autocast("cpu", dtype=dtype):
+        assert torch.equal(teacher(waveform), wanted)
+
+
+class Overflowing(FakeEncoder):
+    """Gives no number for the last recording of the third call, as fp16 does when it overflows."""
+
+    def __call__(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
+        found = super().__call__(waveforms)
+        if len(self.shapes) == 3:
+            found[-1, 2] = np.inf
+        return found
+
+
+@pytest.mark.parametrize("sees", ["clean", "augmented"])
+def test_a_target_of_a_crop_that_is_not_finite_stops_the_run_with_the_batch_saved(
+    corpus: Path, tmp_path: Path, sees: str
+) -> None:
+    out = tmp_path / "out"
+    settings = config(
+        corpus,
+        out,
+        train={"save_every": 1},
+        distill={"teacher": "given", "sees": sees},
+        validate={"every": 0},
+    )
+    said = "step 3: the teacher's embeddings of 1 of 8 crops are not finite; the batch is saved"
+    with pytest.raises(TrainingError, match=f"{said} in .* as it was before: look at the batch"):
+        train(settings, teacher=Overflowing())
+    batch = torch.load(out / "bad_batch.pt", weights_only=True)
+    assert batch["step"] == 3 and np.isfinite(batch["parts"]["loss"])
+    assert (batch["clean"] is None) == (sees == "augmented") and len(batch["waveform"]) == 8
+    assert load(out / "last.pt").progress["step"] == 2
+
+
+def test_how_many_utterances_the_teacher_cannot_hear_is_in_the_log(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    (corpus / "train" / "s003" / "2.wav").write_bytes(b"no sound")
+    settings = config(
+        corpus,
+        tmp_path / "out",
+        train={"epochs": 1},
+        distill={"teacher": "given", "target": "utterance", "aam": 0.0},
+        validate={"every": 0},
+    )
+    train(settings, teacher=FakeEncoder())
+    events = [x["text"] for x in read_log(tmp_path / "out" / LOG) if x["kind"] == "event"]
+    said = [text for text in events if "teacher" in text]
+    assert len(said) == 1 and said[0].startswith("1 of 32 utterances cannot be heard by the teach")
+    assert said[0].endswith("s003-2 is the first")
+
+
 KEYS = [[target_key(f"u{i}", 1.0, 1.0, "v") for i in range(5)]]
 
 
@@ -186,6 +245,10 @@ def test_what_the_teacher_cannot_hear_is_nan_and_another_teacher_has_its_own(
 
     found = utterance_targets(FakeEncoder(), KEYS, deaf, tmp_path)
     assert np.isnan(found[0, 3]).all() and np.isfinite(np.delete(found, 3, axis=1)).all()
+    assert unheard(found) == [3]
+    slow = np.zeros_like(found)
+    slow[0, 1, 5] = np.inf
+    assert unheard(np.concatenate([found, slow])) == [1, 3]
     other = FakeEncoder()
     other.model_hash = "1" * 64
     utterance_targets(other, KEYS, sound, tmp_path)

@@ -21,7 +21,9 @@ from groove.training.checkpoint import Checkpoint, load, save  # noqa: E402
 from groove.training.composing import compose  # noqa: E402
 from groove.training.importers import import_checkpoint  # noqa: E402
 from groove.training.networks import Network, build_encoder, new_card  # noqa: E402
+from groove.training.runlog import LOG, read_log  # noqa: E402
 from tests.conftest import ROOT, VOICE_A, VOICE_A2  # noqa: E402
+from tests.training.test_ddp import free_port  # noqa: E402
 from tests.training.tiny import tiny, write_corpus  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -93,6 +95,22 @@ def test_the_scripts_in_the_root_say_what_is_wrong_in_one_line() -> None:
         )
         assert done.returncode == 2 and done.stderr.count("\n") == 1
         assert wanted in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)  # alone it takes less than 40 s
+def test_torchrun_trains_on_two_processes(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    start = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    start += ["--master-port", str(free_port()), "train.py"]
+    settings = [*overrides(corpus, out), "train.max_steps=2", "validate.every=0"]
+    done = subprocess.run(
+        [sys.executable, *start, *settings], capture_output=True, text=True, cwd=ROOT, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    assert load(out / "last.pt").progress["step"] == 2
+    first, *steps = read_log(out / LOG)
+    assert first["processes"] == 2 and [line["kind"] for line in steps] == ["step", "step"]
 
 
 def test_a_foreign_checkpoint_keeps_its_message(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
-"""Gradients of our ECAPA-TDNN against those of WeSpeaker's with the same weights."""
+"""Gradients of our ECAPA-TDNN against those of WeSpeaker's with the same weights.
+
+`pytest -m peers` asks WeSpeaker again for these numbers, and for those of the heads.
+"""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -10,6 +14,7 @@ torch = pytest.importorskip("torch")
 
 from groove.training.backbones.ecapa import EcapaTdnn  # noqa: E402
 from groove.training.importers import _ecapa_names  # noqa: E402
+from tests.data.backbones import peer_modules as peers  # noqa: E402
 from tests.data.training import make_golden  # noqa: E402
 from tests.seeded import seeded_state, shapes_of  # noqa: E402
 
@@ -26,6 +31,11 @@ def test_embedding_and_every_layers_gradient_are_wespeakers(mode: str) -> None:
     drawn = seeded_state(shapes, 7)
     network.load_state_dict({ours: drawn[name] for ours, name in theirs.items() if name in drawn})
     found = make_golden.summarise(network, network, training=mode == "training", names=theirs)
+    assert_same(found, golden)
+
+
+def assert_same(found: dict[str, Any], golden: dict[str, Any]) -> None:
+    """Embeddings, and of each layer's gradient both numbers, but for rounding."""
     embedding = torch.tensor(found["embedding"])
     assert make_golden.relative(embedding, golden["embedding"]) < 1e-4
     assert set(found["gradients"]) == set(golden["gradients"]) and len(golden["gradients"]) > 80
@@ -35,3 +45,19 @@ def test_embedding_and_every_layers_gradient_are_wespeakers(mode: str) -> None:
         # A bias before a batch normalisation has, in training, a gradient of nothing but rounding.
         limit = 1e-4 * norm + 1e-6 * scale
         assert abs(ours[0] - norm) < limit and abs(ours[1] - product) < limit, name
+
+
+@pytest.mark.peers
+def test_the_golden_file_is_what_the_peer_says() -> None:
+    assert not peers.missing_peers(), "pip install --no-deps -r requirements/peers.txt"
+    found, kept = make_golden.golden(), json.loads(make_golden.PATH.read_text("utf-8"))
+    assert found["made_with"] == kept["made_with"]
+    assert set(found) == set(kept) and set(found["ecapa"]) == set(kept["ecapa"])
+    for mode, values in found["ecapa"].items():
+        assert_same(values, kept["ecapa"][mode])
+    assert set(found["head"]) == set(kept["head"]) == set(make_golden.HEAD_CASES)
+    for name, values in found["head"].items():
+        assert set(values) == set(kept["head"][name])
+        for key, value in values.items():
+            wanted = kept["head"][name][key]
+            assert make_golden.relative(torch.tensor(value), wanted) < 1e-5, (name, key)

@@ -43,7 +43,7 @@ def test_frames_are_those_of_log_mel(name: str, rng: np.random.Generator) -> Non
     wanted = np.stack([log_mel(row, config) for row in rows])
     assert found.shape == wanted.shape and found.dtype == np.float32
     assert np.abs(found - wanted).mean() < 1e-4
-    assert np.abs(found - wanted).max() < 5e-2
+    assert np.abs(found - wanted).max() < 2e-2  # in bins near silence
 
 
 @pytest.mark.parametrize("config", [WESPEAKER, THREE_D_SPEAKER, FbankConfig(snip_edges=False)])

@@ -9,8 +9,11 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -22,12 +25,14 @@ torch = pytest.importorskip("torch")
 from groove.errors import (  # noqa: E402
     CorpusError,
     GrooveError,
+    ModelError,
     SettingsError,
     TrainingError,
     UnreadableAudio,
 )
 from groove.manifest import read_manifest, write_manifest  # noqa: E402
-from groove.training import loop  # noqa: E402
+from groove.training import loop, runlog  # noqa: E402
+from groove.training.averaging import average_checkpoints  # noqa: E402
 from groove.training.checkpoint import load, load_encoder, save  # noqa: E402
 from groove.training.config import TrainConfig  # noqa: E402
 from groove.training.loop import train  # noqa: E402
@@ -36,6 +41,9 @@ from groove.training.run import Run  # noqa: E402
 from groove.training.runlog import read_log  # noqa: E402
 from groove.training.student import Student, lost_centres, make_head  # noqa: E402
 from groove.training.typed import from_mapping  # noqa: E402
+from groove.training.validation import Validator  # noqa: E402
+from tests.fakes import FakeEncoder  # noqa: E402
+from tests.training.sounds import write_noise  # noqa: E402
 from tests.training.tiny import config, curve, write_corpus  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -80,6 +88,21 @@ def test_the_average_is_the_mean_of_the_last_epochs(whole: Path) -> None:
         assert torch.allclose(
             value.double(), wanted, atol=0.5 if value.dtype == torch.int64 else 1e-6
         )
+    one, two = (load(whole / f"epoch-{i:04d}.pt").head["weight"] for i in (1, 2))
+    assert not torch.allclose(one, two, atol=1e-4)
+    assert torch.allclose(load(whole / "average.pt").head["weight"], (one + two) / 2, atol=1e-6)
+
+
+def test_the_average_holds_the_mean_of_the_projections_too(tmp_path: Path, whole: Path) -> None:
+    saved, paths = load(whole / "last.pt"), [tmp_path / "a.pt", tmp_path / "b.pt"]
+    for path, value in zip(paths, (1.0, 4.0), strict=True):
+        save(replace(saved, projection={"weight": torch.full((2, 2), value)}), path)
+    mean = average_checkpoints(paths)
+    assert torch.equal(mean.projection["weight"], torch.full((2, 2), 2.5))
+    assert torch.equal(mean.head["weight"], saved.head["weight"])
+    save(replace(saved, head={}), paths[1])
+    with pytest.raises(ModelError, match="different networks"):
+        average_checkpoints(paths)
 
 
 def test_the_same_seed_gives_the_same_run_whatever_the_number_of_workers(
@@ -219,6 +242,36 @@ def test_a_finished_run_that_is_continued_with_more_epochs_trains_those_and_says
     assert steps[4]["lr"] == pytest.approx((2e-3 * 1e-5) ** 0.5)
 
 
+def test_a_run_goes_on_with_the_noises_and_rooms_it_began_with_only(
+    corpus: Path, tmp_path: Path
+) -> None:
+    out, sounds = tmp_path / "out", {"noise": tmp_path / "noise", "rir": tmp_path / "responses"}
+    for seed, folder in enumerate(sounds.values()):
+        write_noise(folder / "a.wav", 0.5, seed=seed)
+    augment = {f"{name}_folders": [str(folder)] for name, folder in sounds.items()}
+    changes = {
+        "augment": augment | {"noise_probability": 0.5, "reverb_probability": 0.5},
+        "train": {"max_steps": 1},
+        "validate": {"every": 0},
+    }
+    train(config(corpus, out, **changes))
+    saved = load(out / "last.pt")
+    old = {"data.train": saved.progress["lists"]["data.train"]}
+    train(config(corpus, out, resume=True, **changes))
+    for name, folder in sounds.items():
+        said = rf"augment.{name}_folders=\[{folder}\]: its files, by name and size, are not those"
+        held = (folder / "a.wav").read_bytes()
+        for changed in ("b.wav", "a.wav"):  # a file more; then another one under the old name
+            write_noise(folder / changed, 0.6, seed=7)
+            save(saved, out / "last.pt")
+            with pytest.raises(TrainingError, match=f"{said} .*or start anew"):
+                train(config(corpus, out, resume=True, **changes))
+            save(replace(saved, progress=saved.progress | {"lists": old}), out / "last.pt")
+            train(config(corpus, out, resume=True, **changes))  # a checkpoint of an older Groove
+            (folder / changed).unlink()
+        (folder / "a.wav").write_bytes(held)
+
+
 def test_epochs_after_an_average_do_not_replace_a_better_best(
     whole: Path, corpus: Path, tmp_path: Path
 ) -> None:
@@ -259,6 +312,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_the_batch_saved(
     ("changes", "message"),
     [
         ({"train": {"p": 9}}, "8 speakers are fewer than p = 9"),
+        ({"train": {"accumulate": 9}}, "train.accumulate: got 9, but a batch has 8 crops; wanted"),
         ({"data": {"train": "absent.jsonl"}}, "absent.jsonl: no such file|absent.jsonl: No such"),
         ({"augment": {"noise_probability": 0.5, "noise_folders": ["absent"]}}, "does not exist"),
         ({"train": {"device": "cuda:7"}}, "train.device=cuda:7: not usable here"),
@@ -327,6 +381,79 @@ def test_a_full_disk_stops_the_run_and_keeps_the_checkpoint_before(
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert (out / "last.pt").read_bytes() == before
+
+
+def test_a_gpu_that_is_full_is_one_line_that_says_what_to_set(
+    corpus: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    take, out = loop.take_step, tmp_path / "out"
+    full = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 6 GiB\nx"
+
+    def take_until_full(run: Run, *rest: Any) -> Any:
+        if run.progress.step == 2:
+            raise torch.OutOfMemoryError(full)
+        return take(run, *rest)
+
+    monkeypatch.setattr(loop, "take_step", take_until_full)
+    said = r"step 3: no memory is left on cpu \(CUDA out of memory. Tried to allocate 2.00 GiB\); "
+    cure = r"start again with train.accumulate={0} \(8 crops in {0} parts\), .*or data.batch_size\)"
+    with pytest.raises(TrainingError, match=f"{said}{cure.format(2)}$"):
+        train(config(corpus, out))
+    kept = f"{out / 'last.pt'} is as it was before; {cure.format(4)}, in another train.out_dir$"
+    with pytest.raises(TrainingError, match=said + kept):
+        train(config(corpus, out, train={"save_every": 1, "accumulate": 2}))
+    assert load(out / "last.pt").progress["step"] == 2
+
+
+def test_cudnn_tries_its_algorithms_for_crops_of_one_length_only(
+    corpus: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """Validation's lengths differ, and each would cost a search."""
+    measure, seen = Validator.__call__, []
+
+    def watched(self: Validator, *rest: Any) -> Any:
+        seen.append(torch.backends.cudnn.benchmark)
+        return measure(self, *rest)
+
+    monkeypatch.setattr(Validator, "__call__", watched)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    train(config(corpus, tmp_path / "out"))
+    assert seen == [False, False] and torch.backends.cudnn.benchmark
+
+
+def test_what_killed_runs_have_left_in_the_folder_goes_when_one_starts(
+    corpus: Path, tmp_path: Path
+) -> None:
+    out, ended = tmp_path / "out", subprocess.Popen(["true"])
+    ended.wait()
+    out.mkdir()
+    gone = [f".{name}.{ended.pid}.part" for name in ("last.pt", "log.jsonl", "config.json")]
+    kept = [f".last.pt.{os.getppid()}.part", "last.part", ".notes.part"]
+    short = {"train": {"max_steps": 1}, "validate": {"every": 0}}
+    for resume in (False, True):
+        for name in (*gone, *kept):
+            (out / name).touch()
+        train(config(corpus, out, resume=resume, **short))
+        assert sorted(x.name for x in out.iterdir() if x.name.endswith(".part")) == sorted(kept)
+
+
+def test_the_time_that_is_left_does_not_count_what_comes_before_the_first_step(
+    corpus: Path, tmp_path: Path, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A teacher that takes 1,000 s for an utterance, by a clock that it moves."""
+    late = [0.0]
+
+    class Slow(FakeEncoder):
+        def __call__(self, waveforms: Any) -> Any:
+            late[0] += 1000
+            return super().__call__(waveforms)
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late[0])
+    monkeypatch.setattr(runlog, "time", clock)
+    settings = {"train": {"max_steps": 2}, "validate": {"every": 0}}
+    distill = {"teacher": "given", "target": "utterance", "aam": 0.0}
+    train(config(corpus, tmp_path / "out", distill=distill, **settings), teacher=Slow())
+    assert late[0] == 32_000 and re.search(r"1/2 .*ETA 0:0\d:", capsys.readouterr().err)
 
 
 def test_half_precision_runs_and_keeps_the_scaler(corpus: Path, tmp_path: Path) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from groove.errors import TrainingError  # noqa: E402
+from groove.training import meter, runlog  # noqa: E402
 from groove.training.curves import draw_curves  # noqa: E402
-from groove.training.meter import Meter, training_flops  # noqa: E402
+from groove.training.meter import Meter, peak_flops_of, training_flops  # noqa: E402
 from groove.training.runlog import LOG, RunLog, read_log  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -60,6 +62,21 @@ def test_the_progress_line_overwrites_itself_on_a_terminal_only(tmp_path: Path) 
             assert word in line
 
 
+def test_the_time_that_is_left_is_told_from_the_first_step_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour of packing, then steps of 2 s; by hand: 6 steps are left, 12 s."""
+    now, stream = [0.0], io.StringIO()
+    monkeypatch.setattr(runlog, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    log = RunLog(tmp_path, from_step=100, stream=stream)
+    log.n_steps = 110
+    now[0] = 3600.0
+    log.begin()
+    now[0] += 8.0
+    log.show(104)
+    assert stream.getvalue().endswith("ETA 0:00:12\n")
+
+
 def test_only_the_first_process_writes(tmp_path: Path) -> None:
     stream = io.StringIO()
     log = RunLog(tmp_path / "none", is_first=False, stream=stream)
@@ -99,14 +116,43 @@ def test_curves_are_drawn_and_an_empty_log_is_no_error(tmp_path: Path) -> None:
 
 
 def test_the_meter_counts_between_two_readings() -> None:
-    meter = Meter(torch.device("cpu"), flops_per_crop=1e9)
-    assert list(meter.waiting([1, 2, 3])) == [1, 2, 3]
-    meter.count(8, 4)
-    first, second = meter.read(), meter.read()
+    counting = Meter(torch.device("cpu"), flops_per_crop=1e9)
+    assert list(counting.waiting([1, 2, 3])) == [1, 2, 3]
+    counting.count(8, 4)
+    first, second = counting.read(), counting.read()
     assert first["crops_per_s"] == pytest.approx(2 * first["speakers_per_s"])
     assert 0 <= first["loader_wait"] <= 1 and first["memory_gb"] > 0
     assert first["tflops"] == pytest.approx(first["crops_per_s"] / 1000)
     assert second["crops_per_s"] == 0
+
+
+def test_utilisation_is_of_all_the_devices_that_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that do half of what they can; by hand: crops/s x FLOPs / (2 x peak)."""
+    monkeypatch.setattr(meter, "peak_flops", lambda device: 2e9)
+    both = Meter(torch.device("cpu"), flops_per_crop=1e9, n_devices=2)
+    both.count(8, 4)
+    found = both.read()
+    assert found["mfu"] == pytest.approx(found["crops_per_s"] / 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "tflops"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA A100 80GB PCIe", 312),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA A10", 125),
+        ("Tesla T4", 65),
+        ("NVIDIA RTX A1000", 0),
+        ("NVIDIA A1000 Laptop GPU", 0),
+        ("NVIDIA A10G", 0),
+        ("NVIDIA T400 4GB", 0),
+        ("NVIDIA GH200 480GB", 0),
+    ],
+)
+def test_a_device_is_known_by_its_whole_name(name: str, tflops: float) -> None:
+    assert peak_flops_of(name) == tflops * 1e12
 
 
 def test_flops_are_those_of_the_products() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import namedtuple
 from dataclasses import replace
@@ -67,8 +68,13 @@ def test_a_file_holds_what_the_contract_says(tmp_path: Path) -> None:
 def test_another_front_end_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     store(tmp_path / "a.pt", read_audio(VOICE_A))
     other = replace(CONFIG, **change)
-    with pytest.raises(SettingsError, match=f"end {CONFIG.hash}, the model's is {other.hash}"):
+    cure = "groove prepare stores model.window=povey model.n_mels=80 .*or set data.source=files"
+    said = f"end {CONFIG.hash}, the model's is {other.hash}; {cure}"
+    with pytest.raises(SettingsError, match=said):
         read_features(tmp_path / "a.pt", other)
+    store(tmp_path / "b.pt", read_audio(VOICE_A), other)
+    with pytest.raises(SettingsError, match=f"is {CONFIG.hash}; run groove prepare again$"):
+        read_features(tmp_path / "b.pt", CONFIG)
 
 
 def test_a_front_end_that_acts_per_crop_is_not_stored() -> None:
@@ -134,6 +140,17 @@ def test_storing_joins_parts_lists_the_bad_and_does_nothing_twice(
     assert store_features(utterances, 3, CONFIG, out).n_made == 1
     hamming = store_features(utterances, 3, replace(CONFIG, window="hamming"), out)
     assert hamming.n_made == 2  # another front end: all of them
+
+
+def test_what_a_killed_preparation_was_writing_goes(
+    tmp_path: Path, utterances: list[Utterance]
+) -> None:
+    folder = tmp_path / "out" / "fbank_pt" / "s" / "session"
+    folder.mkdir(parents=True)
+    for name in (f".{os.getppid()}.part", "1.part"):  # of whoever: the journal is locked
+        (folder / name).touch()
+    store_features(utterances, 3, CONFIG, tmp_path / "out")
+    assert [path.name for path in folder.iterdir()] == ["1.part"]
 
 
 def test_a_changed_recording_is_stored_again(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from groove.audio import SAMPLE_RATE, read_audio
-from groove.errors import EmptyAudio, ManifestError, UnreadableAudio
+from groove.errors import CorpusError, EmptyAudio, ManifestError, UnreadableAudio
 from groove.manifest import Utterance, read_manifest, write_manifest
 from groove.training import packing
 from groove.training.packing import PackedSource, pack
@@ -237,6 +238,34 @@ def test_kill_at_any_moment(tones, tmp_path):
     pack(tones, tmp_path / "whole")
     pack(tones, tmp_path / "p")
     assert (tmp_path / "p").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+class Told(Utterance):
+    """An utterance that does something to the process which takes it up."""
+
+    def __reduce__(self):
+        return _told, (self.utterance_id, self.path, self.seconds)
+
+
+def _told(utterance_id, path, seconds):
+    if utterance_id == "dies":
+        os._exit(3)
+    os.kill(os.getpid(), signal.SIGINT)
+    return Utterance(utterance_id, "s", path, seconds)
+
+
+def test_ctrl_c_is_left_to_the_process_that_packs(tones, tmp_path):
+    """A terminal sends it to the workers too."""
+    told = Told("told to stop", "s", tones[0].path, tones[0].seconds)
+    assert pack([*tones, told], tmp_path / "p", workers=2) == []
+    assert len(PackedSource(tmp_path / "p", [told]).read(0, 0, 9)) == 24_000
+
+
+def test_a_worker_that_dies_is_one_clear_line(tones, tmp_path):
+    dies = Told("dies", "s", tones[0].path, tones[0].seconds)
+    with pytest.raises(CorpusError, match="a worker process died .*or with data.source=files"):
+        pack([*tones, dies], tmp_path / "p", workers=2)
+    assert not (tmp_path / "p").exists()
 
 
 def test_damaged_packs_are_refused(tones, tmp_path):
