@@ -67,6 +67,8 @@ def test_the_published_numbers_agree_with_each_other() -> None:
     """Sums that papers and logs give: 126,532 files, 2,793 speakers, 632,740 to train on."""
     assert sum(cnceleb.GENRES.values()) == 126_532 == 107_953 + 18_579
     assert 797 + 200 == 997 and 797 + 1_996 == 2_793 and 107_953 + 524_787 == 632_740
+    assert sum(cnceleb.EVAL_GENRES.values()) == 17_777
+    assert set(cnceleb.EVAL_GENRES) == set(cnceleb.GENRES)
     assert 17_755 + 3_466_537 == 3_484_292 == 196 * 17_777
 
 
@@ -85,13 +87,16 @@ def test_every_count_is_made_and_compared(tmp_path: Path) -> None:
     assert counts["CN-Celeb1: singing in data/"] == (12_561, 18)
     assert counts["CN-Celeb1: recordings in eval/enroll/"] == (196, 0)
     assert counts["CN-Celeb1: recordings in eval/test/"] == (17_777, 1)
+    assert counts["CN-Celeb1: speakers in eval/test/"] == (200, 1)
+    assert counts["CN-Celeb1: singing in eval/test/"] == (2_017, 1)
+    assert counts["CN-Celeb1: play in eval/test/"] == (50, 0)
     assert counts["CN-Celeb1: trials"] == (3_484_292, 3)
     assert counts["CN-Celeb1: target trials"] == (17_755, 1)
     assert counts["CN-Celeb2: speakers in spk.lst"] == (1_996, 4)
     assert counts["CN-Celeb2: utterances"] == (524_787, 16)
     assert counts["training speakers in all"] == (2_793, 10)
     assert counts["training utterances in all"] == (632_740, 40)
-    assert len(counts) == 26
+    assert len(counts) == 38
 
 
 @pytest.mark.parametrize("name", ["dev/dev.lst", "data"])

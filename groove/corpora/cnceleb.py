@@ -57,6 +57,19 @@ GENRES = {  # files of each in data/ of CN-Celeb1, the evaluation speakers' incl
     "movie": 1_127,
     "advertisement": 121,
 }
+EVAL_GENRES = {  # tests of each in eval/test, of 200 speakers
+    "interview": 6_175,
+    "entertainment": 3_434,
+    "live_broadcast": 2_304,
+    "speech": 2_089,
+    "singing": 2_017,
+    "vlog": 776,
+    "drama": 661,
+    "movie": 146,
+    "recitation": 105,
+    "play": 50,
+    "advertisement": 20,
+}
 NAME = re.compile(r"([a-z_]+)-(\d+)-(\d+)")
 SPEAKER = re.compile(r"id\d{5}")
 SHOWN = 3  # names in a warning about many
@@ -254,11 +267,17 @@ def _evaluation_speakers(lists: Path, found: _Found) -> set[str]:
 
 
 def _count_evaluation(folder: Path, found: _Found) -> None:
+    names: dict[str, list[str]] = {}
     for name, published in (("enroll", 196), ("test", 17_777)):
-        n_files = 0
+        names[name] = []
         if (folder / name).is_dir():
-            n_files = sum(is_audio_name(file) for file in files_below(folder / name))
-        found.count(f"CN-Celeb1: recordings in eval/{name}/", published, n_files)
+            names[name] = [file for file in files_below(folder / name) if is_audio_name(file)]
+        found.count(f"CN-Celeb1: recordings in eval/{name}/", published, len(names[name]))
+    stems = [Path(file).stem for file in names["test"]]
+    found.count("CN-Celeb1: speakers in eval/test/", 200, len({s.split("-")[0] for s in stems}))
+    genres = Counter(parsed[0] for parsed in map(parse_name, stems) if parsed)
+    for genre, published in EVAL_GENRES.items():
+        found.count(f"CN-Celeb1: {genre} in eval/test/", published, genres[genre])
     n_trials, n_target = _count_trials(folder / "lists" / "trials.lst")
     found.count("CN-Celeb1: trials", 3_484_292, n_trials)
     found.count("CN-Celeb1: target trials", 17_755, n_target)
