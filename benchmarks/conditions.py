@@ -3,13 +3,17 @@
 python benchmarks/conditions.py --speech SPEECH --work FOLDER --model campplus-zh-en \
     --peers-python PYTHON --out conditions.md
 
-Every pair of the pool's utterances, both sides under the same condition; the last condition is an
-enrollment of about 10 s, joined from three of a speaker's utterances, against the one or two that
-are left, whole and clean. EER, minDCF and what was refused, with speaker-level 95 % intervals
-(1,000 draws), over all and a corpus at a time; then the first model against each other one on the
-trials that both could score, paired. PYTHON: an environment with the peers' packages
-(requirements/bench-peers.txt); without it only Groove's models are measured. The pool is for
-reporting only. What is in FOLDER already is not made again.
+Every pair of the pool's utterances, both sides under the same condition. "about 10 s joined" is an
+enrollment joined from three of a speaker's utterances against the one or two that are left, whole
+and clean. The sounds of SPEECH/noise, of the conditions "noise" and "reverberation", are those that
+the built-in model was trained with; "babble" (six voices of SPEECH/unlabelled at once) and
+"simulated room" (image sources, drawn by seed) are kinds that it never met. EER, minDCF and what
+was refused, with speaker-level 95 % intervals (1,000 draws), over all and a corpus at a time; then
+the first model against each other one on the trials that both could score, paired; then what each
+of Groove's models makes of its default threshold and its calibration under the condition. PYTHON:
+an environment with the peers' packages (requirements/bench-peers.txt); without it only Groove's
+models are measured. The pool is for reporting only. What is in FOLDER already is not made again:
+use a new one for another pool.
 """
 
 from __future__ import annotations
@@ -19,8 +23,8 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,18 +35,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import degrade
 from benchmarks.pools import PoolUtterance, crop, joined, read_joined, read_pool
 from groove.api import Embedder
-from groove.audio import read_audio
+from groove.audio import SAMPLE_RATE, read_audio
 from groove.bench import wav_bytes
-from groove.bootstrap import Draws, draw_metrics
+from groove.bootstrap import Draws, Interval, draw_metrics
+from groove.card import ModelCard
 from groove.curve import DetPoints
 from groove.evaluation.cache import EmbeddingCache, embed_files
 from groove.evaluation.measures import MIN_CELL_SPEAKERS, MIN_CELL_TRIALS
+from groove.metrics import cllr, min_cllr
+from groove.training.rooms import draw_room, image_source
 
 SEED = 20261125
 SNRS_DB = (20, 10, 5, 0)
 CROPS_S = (1, 2, 3)
+RESEMBLYZER = "Resemblyzer"
+PROMISED = 0.01  # of false matches, at the default threshold
 JOINED_S = 10.0
 JOINED = "about 10 s joined"
+BABBLE, N_BABBLE = "babble 10 dB", 6
+SIMULATED, T60_S = "simulated room", (0.3, 0.7)
 CONDITIONS = (
     "full",
     *(f"noise {snr} dB" for snr in SNRS_DB),
@@ -51,6 +62,8 @@ CONDITIONS = (
     "Opus 16 kbit/s",
     *(f"crop {seconds} s" for seconds in CROPS_S),
     JOINED,
+    BABBLE,  # the last, because a condition's place is in its seed
+    SIMULATED,
 )
 ENROLLMENT, TEST, BOTH = "enrollment", "test", "both"
 
@@ -70,7 +83,7 @@ def make(speech: Path, work: Path, condition: str) -> list[Item]:
     pool = read_pool(speech / "eval")
     folder = work / condition.replace("/", " per ").replace(" ", "_")
     folder.mkdir(parents=True, exist_ok=True)
-    sounds = _noises(speech / "noise") if condition.startswith(("noise", "rev")) else {}
+    sounds = _sounds(speech, condition)
     items, rates = [], []
     for i, (utterance, role, read) in enumerate(_sources(pool, condition)):
         path = folder / f"{i:03d}.wav"
@@ -109,6 +122,13 @@ def _degraded(
     if kind == "noise":
         noise = sounds["noise"][int(rng.integers(len(sounds["noise"])))]
         return degrade.add_noise(waveform, noise, float(rest.split()[0]), rng), 0.0
+    if condition == BABBLE:
+        drawn = rng.choice(len(sounds["voices"]), N_BABBLE, replace=False)
+        noise = degrade.babble([sounds["voices"][i] for i in drawn], len(waveform), rng)
+        return degrade.add_noise(waveform, noise, 10.0, rng), 0.0
+    if condition == SIMULATED:
+        room = image_source(draw_room(rng, T60_S), samples=SAMPLE_RATE)
+        return degrade.reverberate(waveform, room), 0.0
     if kind == "reverberation":
         response = sounds["rir"][int(rng.integers(len(sounds["rir"])))]
         return degrade.reverberate(waveform, response), 0.0
@@ -121,7 +141,13 @@ def _degraded(
     return waveform, 0.0
 
 
-def _noises(folder: Path) -> dict[str, list[NDArray[np.float32]]]:
+def _sounds(speech: Path, condition: str) -> dict[str, list[NDArray[np.float32]]]:
+    """What a condition mixes in."""
+    if condition == BABBLE:
+        return {"voices": [read_audio(u.path) for u in read_pool(speech / "unlabelled")]}
+    if not condition.startswith(("noise", "rev")):
+        return {}
+    folder = speech / "noise"
     with (folder / "manifest.tsv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return {
@@ -131,17 +157,19 @@ def _noises(folder: Path) -> dict[str, list[NDArray[np.float32]]]:
 
 
 def embed(
-    items: list[Item], model: str, cache: EmbeddingCache, peers_python: str, work: Path
-) -> NDArray[np.float64]:
-    """Embeddings [N, D]; NaN where there is none."""
-    if model != "Resemblyzer":
-        embedder = Embedder(model, threads=1)
-        found = embed_files([item.path for item in items], embedder, cache, workers=1)
-        rows = np.full((len(items), embedder.encoder.card.embedding_size), np.nan)
-        for i, item in enumerate(items):
-            if (embedding := found[item.path].embedding) is not None:
-                rows[i] = embedding
-        return rows
+    items: list[Item], embedder: Embedder, cache: EmbeddingCache
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Embeddings [N, D], NaN where there is none, and seconds of speech [N]."""
+    found = embed_files([item.path for item in items], embedder, cache, workers=1)
+    rows = np.full((len(items), embedder.encoder.card.embedding_size), np.nan)
+    for i, item in enumerate(items):
+        if (embedding := found[item.path].embedding) is not None:
+            rows[i] = embedding
+    return rows, np.array([found[item.path].speech_s for item in items])
+
+
+def embed_by_resemblyzer(items: list[Item], peers_python: str, work: Path) -> NDArray[np.float64]:
+    """Embeddings [N, 256]; NaN where there is none."""
     out = work / f"{items[0].path.parent.name}.resemblyzer.npz"
     if not out.is_file():
         listed = out.with_suffix(".txt")
@@ -154,6 +182,10 @@ def embed(
         return np.asarray(data["embedding"], dtype=np.float64)
 
 
+Metric = Callable[[DetPoints], float]
+METRICS: dict[str, Metric] = {"eer": DetPoints.eer, "min_dcf": DetPoints.min_dcf}
+
+
 @dataclass(frozen=True)
 class Trials:
     """Every pair of some recordings, scored."""
@@ -161,6 +193,7 @@ class Trials:
     scores: NDArray[np.float64]
     same: NDArray[np.bool_]
     speakers: NDArray[np.int64]  # [N, 2]
+    sides: NDArray[np.int64]  # [N, 2]: which recordings
 
     @classmethod
     def of(
@@ -176,7 +209,8 @@ class Trials:
         rows = embeddings[usable]
         rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         scores = np.einsum("nd,nd->n", rows[a], rows[b])
-        return cls(scores, who[a] == who[b], np.stack([who[a], who[b]], axis=1))
+        speakers, sides = (np.stack([of[a], of[b]], axis=1) for of in (who, usable))
+        return cls(scores, who[a] == who[b], speakers, sides)
 
     @property
     def n_target(self) -> int:
@@ -195,10 +229,10 @@ class Trials:
         least = min(self.n_target, self.n_nontarget)
         return least >= MIN_CELL_TRIALS and n_speakers >= MIN_CELL_SPEAKERS
 
-    def draws(self, n_draws: int) -> Draws:
-        """EER and minDCF for draws of the speakers."""
+    def draws(self, n_draws: int, metrics: Mapping[str, Metric] = METRICS) -> Draws:
+        """EER and minDCF, or other metrics, for draws of the speakers."""
         return draw_metrics(
-            {"eer": DetPoints.eer, "min_dcf": DetPoints.min_dcf},
+            metrics,
             self.scores[self.same],
             self.scores[~self.same],
             self.speakers[self.same, 0],
@@ -246,6 +280,42 @@ def difference(
     return " | ".join(cells)
 
 
+def kept_promises(
+    items: list[Item],
+    rows: NDArray[np.float64],
+    speech_s: NDArray[np.float64],
+    card: ModelCard,
+    n_draws: int,
+) -> str:
+    """Cells of a table: FMR and FNMR at the default threshold, Cllr and its minimum."""
+    trials = Trials.of(items, rows, np.flatnonzero(heard(rows)))
+    shorter = speech_s[trials.sides].min(axis=1)
+    lengths, which = np.unique(shorter, return_inverse=True)
+    tables = [card.table_for(float(length)) for length in lengths]
+    thresholds = np.array([t.row_for(PROMISED).threshold if t else np.nan for t in tables])
+    accepted = replace(trials, scores=(trials.scores >= thresholds[which]).astype(np.float64))
+    found = accepted.draws(
+        n_draws,
+        {
+            "fmr": lambda points: float(points.fmr[_where_accepted(points)]),
+            "fnmr": lambda points: float(points.fnmr[_where_accepted(points)]),
+        },
+    )
+    cells = [_percent(found.interval(name)) for name in ("fmr", "fnmr")]
+    if card.calibration is None:
+        return " | ".join([*cells, "no calibration"])
+    llrs = card.calibration.llr(trials.scores, shorter)
+    target, nontarget = llrs[trials.same], llrs[~trials.same]
+    return " | ".join(
+        [*cells, f"{cllr(target, nontarget):.3f} ({min_cllr(target, nontarget):.3f})"]
+    )
+
+
+def _where_accepted(points: DetPoints) -> int:
+    """The point between the scores 0, rejected, and 1, accepted."""
+    return int(np.count_nonzero(points.threshold >= 0.5)) - 1
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--speech", type=Path, required=True)
@@ -257,7 +327,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     models = given.models or ["campplus-zh-en"]
-    models += ["Resemblyzer"] if given.peers_python else []
+    models += [RESEMBLYZER] if given.peers_python else []
     given.work.mkdir(parents=True, exist_ok=True)
     lines = [
         "| condition | model | pool | target / non-target | refused | EER % | minDCF 0.01 |",
@@ -267,13 +337,25 @@ def main() -> None:
         f"| condition | {models[0]} against | target / non-target | EER, points | minDCF 0.01 |",
         "| --- | --- | --- | --- | --- |",
     ]
+    promises = [
+        f"| condition | model | FMR %, {PROMISED:.0%} promised | FNMR % | Cllr (minimum) |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     print("\n".join(lines))
+    embedders = {m: Embedder(m, threads=1) for m in models if m != RESEMBLYZER}
     with EmbeddingCache(given.work / "embeddings.sqlite") as cache:
         for condition in given.conditions:
             items = make(given.speech, given.work, condition)
             first = None
             for model in models:
-                vectors = embed(items, model, cache, given.peers_python, given.work)
+                if model == RESEMBLYZER:
+                    vectors = embed_by_resemblyzer(items, given.peers_python, given.work)
+                else:
+                    vectors, speech_s = embed(items, embedders[model], cache)
+                    card = embedders[model].encoder.card
+                    cells = kept_promises(items, vectors, speech_s, card, given.draws)
+                    promises.append(f"| {condition} | {Path(model).name} | {cells} |")
+                    print(promises[-1], flush=True)
                 for cells in rows_of(items, vectors, given.draws):
                     lines.append(f"| {condition} | {Path(model).name} | {cells} |")
                     print(lines[-1], flush=True)
@@ -284,15 +366,19 @@ def main() -> None:
                 paired.append(f"| {condition} | {Path(model).name} | {cells} |")
                 print(paired[-1], flush=True)
     if given.out:
-        given.out.write_text("\n".join([*lines, "", *paired]) + "\n", encoding="utf-8")
+        tables = [*lines, "", *paired, "", *promises]
+        given.out.write_text("\n".join(tables) + "\n", encoding="utf-8")
 
 
 def _rates(found: Draws) -> str:
-    eer, cost = found.interval("eer"), found.interval("min_dcf")
+    cost = found.interval("min_dcf")
     return (
-        f"{100 * eer.value:.2f} ({100 * eer.low:.2f} to {100 * eer.high:.2f}) | "
-        f"{cost.value:.3f} ({cost.low:.3f} to {cost.high:.3f})"
+        f"{_percent(found.interval('eer'))} | {cost.value:.3f} ({cost.low:.3f} to {cost.high:.3f})"
     )
+
+
+def _percent(rate: Interval) -> str:
+    return f"{100 * rate.value:.2f} ({100 * rate.low:.2f} to {100 * rate.high:.2f})"
 
 
 if __name__ == "__main__":

@@ -33,6 +33,15 @@ def add_noise(
     return _within(mixed)
 
 
+def babble(voices: list[Waveform], length: int, rng: np.random.Generator) -> Waveform:
+    """Several voices at once, equally loud, each repeated and begun anywhere."""
+    mixed = np.zeros(length)
+    for voice in voices:
+        cut = np.resize(np.roll(voice, -int(rng.integers(len(voice)))), length).astype(np.float64)
+        mixed += cut / np.sqrt(max(float(np.mean(cut**2)), 1e-12))
+    return mixed.astype(np.float32)
+
+
 def reverberate(speech: Waveform, response: Waveform) -> Waveform:
     """Convolved with a room's response from its strongest tap on; as long and as loud as before."""
     room = response[int(np.abs(response).argmax()) :].astype(np.float64)

@@ -56,7 +56,12 @@ def middle(waveform: NDArray[np.float32], seconds: float, *, ceiling: bool) -> N
 
 
 def embeddings(
-    encoder: Encoder, listed: list[Utterance], lengths: list[float], label: str
+    encoder: Encoder,
+    listed: list[Utterance],
+    lengths: list[float],
+    label: str,
+    *,
+    from_start: bool = False,
 ) -> list[NDArray[np.float64]]:
     """Of each length [N, D], not length-normalised."""
     rows: list[list[NDArray[np.float32]]] = [[] for _ in lengths]
@@ -65,6 +70,8 @@ def embeddings(
             waveform = read_audio(utterance.path)
             for i, seconds in enumerate(lengths):
                 cut = middle(waveform, seconds, ceiling=i == 0)
+                if from_start:  # as scripts/whiten.py hears them
+                    cut = waveform[: len(cut)]
                 rows[i].append(encoder(cut[None])[0])
     return [np.array(found, dtype=np.float64) for found in rows]
 
@@ -126,7 +133,7 @@ def main() -> None:
             other = list(read_manifest(given.whiten_on))
             kept = np.random.default_rng(0).permutation(len(other))[: given.most]
             taken = [other[i] for i in np.sort(kept)]
-            (rows,) = embeddings(encoder, taken, given.lengths[:1], "covariance")
+            (rows,) = embeddings(encoder, taken, given.lengths[:1], "covariance", from_start=True)
             kinds |= {f"{model}, whitened by {p:g}": turn_of(rows, p) for p in given.power}
         for name, turn in kinds.items():
             for i, seconds in enumerate(given.lengths):

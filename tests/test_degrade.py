@@ -27,6 +27,17 @@ def test_noise_stands_at_the_promised_ratio(speech: np.ndarray, snr_db: float) -
     np.testing.assert_array_equal(mixed, again)
 
 
+def test_babble_is_every_voice_equally_loud() -> None:
+    rng = np.random.default_rng(0)
+    loud, faint = (g * rng.normal(0, 1, 8_000).astype(np.float32) for g in (0.5, 0.01))
+    mixed = degrade.babble([loud, faint], 16_000, np.random.default_rng(1)).astype(float)
+    for voice in (loud, faint):  # found by its circular correlation, at a power of 1
+        spectrum = np.fft.rfft(mixed[:8_000]) * np.conj(np.fft.rfft(voice))
+        peak = np.fft.irfft(spectrum).max() / 8_000 / np.sqrt(np.mean(voice.astype(float) ** 2))
+        assert peak == pytest.approx(1.0, abs=0.1)
+    assert np.mean(mixed**2) == pytest.approx(2.0, rel=0.1)
+
+
 def test_a_room_is_a_convolution(speech: np.ndarray) -> None:
     response = np.zeros(900, np.float32)
     response[100], response[500] = 1.0, 0.5
