@@ -53,6 +53,39 @@ def test_the_tables_of_both_languages_hold_the_same_numbers(pair: tuple[str, str
     assert numbers[0] == numbers[1] and len(tables[0]) > 5
 
 
+ROWS = {  # of the short tables -> of RESULTS.md, section 6
+    "clean, whole utterance": "full",
+    "noise, 10 dB": "noise 10 dB",
+    "telephone, 8 kHz G.711": "8 kHz G.711",
+    "babble of six voices, 10 dB": "babble 10 dB",
+    "Opus, 18 kbit/s": "Opus 16 kbit/s",
+    "1 s": "crop 1 s",
+    "crops of 1 s": "crop 1 s",
+    "crops of 2 s": "crop 2 s",
+    "crops of 3 s": "crop 3 s",
+    "about 10 s": "about 10 s joined",
+    "about 10 s, joined": "about 10 s joined",
+}
+
+
+@pytest.mark.parametrize(("name", "least"), [("README.md", 8), ("docs/model-card.md", 12)])
+def test_the_short_tables_are_those_of_the_results(name: str, least: int) -> None:
+    results = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    section = results.split("\n## 6. ")[1].split("\n## 7. ")[0]
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines()]
+    measured = {(row[0], row[1]): row[4] for row in table if len(row) == 6}
+    models = ("groove-ecapa", "campplus-zh-en", "Resemblyzer")
+    text, seen = (ROOT / name).read_text(encoding="utf-8"), 0
+    for line in re.findall(r"^\|.*\|$", text, flags=re.MULTILINE):
+        label, *cells = (cell.strip() for cell in line.split("|")[1:-1])
+        if len(cells) >= 3 and re.fullmatch(r"\d+\.\d\d \(.*\)", cells[0]):
+            condition = ROWS.get(label, label)
+            for model, cell in zip(models, cells, strict=False):
+                assert measured[condition, model] == cell, (label, model)
+            seen += 1
+    assert seen >= least
+
+
 def test_no_placeholder_is_left() -> None:
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
         assert "@@" not in path.read_text(encoding="utf-8"), path

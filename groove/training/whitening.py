@@ -32,6 +32,8 @@ def whitened(
 ) -> Checkpoint:
     """The checkpoint with its last layer changed; classifier and optimizer are left behind.
 
+    Whom it was trained on stays, so that evaluation can still warn of them.
+
     Args:
         checkpoint: of an ECAPA-TDNN.
         embeddings: [N, D] of many speakers by this checkpoint, not length-normalised.
@@ -63,7 +65,6 @@ def whitened(
         model={**checkpoint.model, **moved},
         head={},
         projection={},
-        speakers=[],
         optimizer={},
         scaler={},
         progress={},

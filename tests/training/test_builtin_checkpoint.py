@@ -25,11 +25,12 @@ CHECKPOINT = ROOT / "checkpoints" / "groove-ecapa.pt"
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_it_gives_the_embeddings_of_the_model_file(name: str) -> None:
     ours, packaged = TorchEncoder(*load_encoder(CHECKPOINT)), groove.open_encoder(name, threads=1)
+    assert ours.card.version == packaged.card.version.removesuffix("+int8")
     for path in (VOICE_A, VOICE_B):
         waveform = read_audio(path)[None, : 3 * SAMPLE_RATE]
         a, b = ours(waveform)[0], packaged(waveform)[0]
         cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-        assert cosine >= (0.95 if "int8" in packaged.card.version else 0.999), path
+        assert cosine >= (0.99 if "int8" in packaged.card.version else 0.999), path
 
 
 def test_it_names_nobody_and_training_goes_on_from_it(tmp_path: Path) -> None:

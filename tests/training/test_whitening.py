@@ -50,8 +50,9 @@ def test_no_power_changes_nothing(checkpoint: Checkpoint) -> None:
 
 def test_what_belongs_to_the_old_space_is_left_behind(checkpoint: Checkpoint) -> None:
     found = whitened(checkpoint, embed(checkpoint))
-    assert checkpoint.head and checkpoint.speakers and not found.head and not found.speakers
+    assert checkpoint.head and not found.head
     assert found.card == checkpoint.card
+    assert found.speakers == checkpoint.speakers == ["a"]  # for evaluation's warning
 
 
 def test_what_cannot_be_whitened_is_refused(checkpoint: Checkpoint) -> None:
