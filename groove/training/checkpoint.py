@@ -136,10 +136,12 @@ def open_torch_encoder(path: str | os.PathLike[str]) -> TorchEncoder:
     """
     checkpoint = load(path)
     data = checkpoint.config.get("data") or {}
+    validate = checkpoint.config.get("validate") or {}
+    chose = validate.get("every", 1) > 0  # else the list was named but never looked at
     return TorchEncoder(
         *_encoder_of(checkpoint, path),
         training_speakers=checkpoint.speakers,
-        validated_on=str(data.get("val") or ""),
+        validated_on=str(data.get("val") or "") if chose else "",
     )
 
 

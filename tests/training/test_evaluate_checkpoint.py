@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,15 @@ def test_the_seeds_commands_bare(prepared: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = (out / "scores.tsv").read_text().splitlines()
     assert len(rows) == 7 and rows[0].split("\t")[:3] == ["enrollment", "test", "score"]
+
+
+def test_a_list_that_training_never_looked_at_chose_nothing(tmp_path: Path) -> None:
+    for every, named in ((1, "val.jsonl"), (0, "")):
+        trained = replace(
+            checkpoint(), config={"data": {"val": "val.jsonl"}, "validate": {"every": every}}
+        )
+        save(trained, tmp_path / "last.pt")
+        assert open_encoder(tmp_path / "last.pt").validated_on == named
 
 
 def test_features_stand_in_for_recordings(prepared: Path, tmp_path: Path) -> None:
