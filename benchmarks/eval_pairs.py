@@ -105,7 +105,8 @@ def main() -> None:
         for corpus in sorted({u.corpus for u in pool}):
             own = [k for k, u in enumerate(pool) if u.corpus == corpus]
             report(f"{name}, {corpus}", [pool[k].speaker_id for k in own], embeddings[own])
-    promised(pool, whole, given.model)
+    if Embedder(given.model).encoder.card.thresholds:  # a checkpoint of training promises nothing
+        promised(pool, whole, given.model)
 
 
 if __name__ == "__main__":
