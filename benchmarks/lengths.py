@@ -24,15 +24,13 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.conditions import BOTH, Item, Trials
 from groove.audio import SAMPLE_RATE, read_audio
-from groove.bootstrap import Draws, draw_metrics
-from groove.curve import DetPoints
+from groove.bootstrap import Draws
 from groove.encoder import Encoder
 from groove.loading import open_encoder
 from groove.manifest import Utterance, read_manifest
 from groove.training.whitening import turn_of
-
-METRICS = {"eer": DetPoints.eer, "min_dcf": DetPoints.min_dcf}
 
 
 def chosen(listed: list[Utterance], speakers: int, least: int, seed: int) -> list[Utterance]:
@@ -78,18 +76,8 @@ def embeddings(
 
 def draws_of(rows: NDArray[np.float64], who: NDArray[np.int64], n_draws: int) -> Draws:
     """EER and minDCF of all pairs, for draws of the speakers."""
-    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    a, b = np.triu_indices(len(unit), 1)
-    scores = (unit @ unit.T)[a, b]
-    same = who[a] == who[b]
-    return draw_metrics(
-        METRICS,
-        scores[same],
-        scores[~same],
-        who[a[same]],
-        np.stack([who[a[~same]], who[b[~same]]], axis=1),
-        n_draws=n_draws,
-    )
+    items = [Item(Path(), str(speaker), "all", BOTH) for speaker in who]
+    return Trials.of(items, rows, np.arange(len(rows))).draws(n_draws)
 
 
 def cell(found: Draws, first: Draws | None) -> str:
