@@ -22,6 +22,7 @@ from groove.training.backbones.pooling import AttentiveStatisticsPooling
 
 AGGREGATED_CHANNELS = 1536
 BLOCK_DILATIONS = (2, 3, 4)
+RES2_SCALE = 8  # groups of channels
 
 
 class ConvReluNorm(nn.Module):
@@ -47,7 +48,9 @@ class Res2(nn.Module):
     y1 = K1(x1), yi = Ki(xi + y(i-1)), and the last is y = x.
     """
 
-    def __init__(self, channels: int, dilation: int, scale: int = 8, width: int = 3) -> None:
+    def __init__(
+        self, channels: int, dilation: int, scale: int = RES2_SCALE, width: int = 3
+    ) -> None:
         """``channels`` must divide by ``scale``."""
         super().__init__()
         if channels % scale:
