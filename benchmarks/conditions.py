@@ -156,16 +156,28 @@ def _sounds(speech: Path, condition: str) -> dict[str, list[NDArray[np.float32]]
     }
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What the verifier knows of recordings besides their embeddings."""
+
+    speech_s: NDArray[np.float64]  # [N]
+    narrow_band: NDArray[np.bool_]  # [N]: telephone sound
+
+
 def embed(
     items: list[Item], embedder: Embedder, cache: EmbeddingCache
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Embeddings [N, D], NaN where there is none, and seconds of speech [N]."""
+) -> tuple[NDArray[np.float64], Heard]:
+    """Embeddings [N, D], NaN where there is none, and what was heard."""
     found = embed_files([item.path for item in items], embedder, cache, workers=1)
     rows = np.full((len(items), embedder.encoder.card.embedding_size), np.nan)
     for i, item in enumerate(items):
         if (embedding := found[item.path].embedding) is not None:
             rows[i] = embedding
-    return rows, np.array([found[item.path].speech_s for item in items])
+    recordings = [found[item.path] for item in items]
+    return rows, Heard(
+        np.array([recording.speech_s for recording in recordings]),
+        np.array([recording.narrow_band for recording in recordings]),
+    )
 
 
 def embed_by_resemblyzer(items: list[Item], peers_python: str, work: Path) -> NDArray[np.float64]:
@@ -283,17 +295,22 @@ def difference(
 def kept_promises(
     items: list[Item],
     rows: NDArray[np.float64],
-    speech_s: NDArray[np.float64],
+    what: Heard,
     card: ModelCard,
     n_draws: int,
 ) -> str:
     """Cells of a table: FMR and FNMR at the default threshold, Cllr and its minimum."""
     trials = Trials.of(items, rows, np.flatnonzero(heard(rows)))
-    shorter = speech_s[trials.sides].min(axis=1)
-    lengths, which = np.unique(shorter, return_inverse=True)
-    tables = [card.table_for(float(length)) for length in lengths]
-    thresholds = np.array([t.row_for(PROMISED).threshold if t else np.nan for t in tables])
-    accepted = replace(trials, scores=(trials.scores >= thresholds[which]).astype(np.float64))
+    shorter = what.speech_s[trials.sides].min(axis=1)
+    narrow = what.narrow_band[trials.sides].any(axis=1)
+    thresholds = np.empty(len(shorter))
+    for is_narrow in (False, True):
+        chosen = narrow == is_narrow
+        lengths, which = np.unique(shorter[chosen], return_inverse=True)
+        tables = [card.table_for(float(length), narrow_band=is_narrow) for length in lengths]
+        values = np.array([t.row_for(PROMISED).threshold if t else np.nan for t in tables])
+        thresholds[chosen] = values[which]
+    accepted = replace(trials, scores=(trials.scores >= thresholds).astype(np.float64))
     found = accepted.draws(
         n_draws,
         {
@@ -304,7 +321,10 @@ def kept_promises(
     cells = [_percent(found.interval(name)) for name in ("fmr", "fnmr")]
     if card.calibration is None:
         return " | ".join([*cells, "no calibration"])
-    llrs = card.calibration.llr(trials.scores, shorter)
+    both = [
+        card.calibration_for(narrow_band=of).llr(trials.scores, shorter) for of in (False, True)
+    ]
+    llrs = np.where(narrow, both[1], both[0])
     target, nontarget = llrs[trials.same], llrs[~trials.same]
     return " | ".join(
         [*cells, f"{cllr(target, nontarget):.3f} ({min_cllr(target, nontarget):.3f})"]
@@ -351,9 +371,9 @@ def main() -> None:
                 if model == RESEMBLYZER:
                     vectors = embed_by_resemblyzer(items, given.peers_python, given.work)
                 else:
-                    vectors, speech_s = embed(items, embedders[model], cache)
+                    vectors, what = embed(items, embedders[model], cache)
                     card = embedders[model].encoder.card
-                    cells = kept_promises(items, vectors, speech_s, card, given.draws)
+                    cells = kept_promises(items, vectors, what, card, given.draws)
                     promises.append(f"| {condition} | {Path(model).name} | {cells} |")
                     print(promises[-1], flush=True)
                 for cells in rows_of(items, vectors, given.draws):

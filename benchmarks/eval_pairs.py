@@ -72,11 +72,13 @@ def promised(pool: list[PoolUtterance], examined: list[Examined], model: str) ->
                 if a.embedding is None or b.embedding is None:
                     continue
                 same = pool[i].speaker_id == pool[j].speaker_id
-                shorter = min(a.speech.speech_s, b.speech.speech_s)
-                table = verifier.card.table_for(shorter)
-                assert table is not None
-                threshold = table.row_for(fmr).threshold
-                accepted = float(a.embedding @ b.embedding) >= threshold  # type: ignore[operator]
+                score = float(a.embedding @ b.embedding)
+                judged = verifier.judge(
+                    score,
+                    min(a.speech.speech_s, b.speech.speech_s),
+                    narrow_band=a.speech.is_narrow_band or b.speech.is_narrow_band,
+                )
+                accepted = judged.decision == "same"
                 wrong[same] += accepted != same
                 total[same] += 1
         print(

@@ -18,7 +18,7 @@ from groove.errors import CardError, SettingsError
 from groove.fbank import FbankConfig
 from groove.scoring import Calibration, ThresholdRow
 
-CARD_VERSION = 1
+CARD_VERSION = 2  # 1 where nothing was measured on telephone sound: older programs read that
 METADATA_KEY = "groove.card"
 INPUTS = ("waveform", "fbank")
 
@@ -50,6 +50,18 @@ class ThresholdTable:
 
 
 @dataclass(frozen=True)
+class NarrowBand:
+    """What was measured on telephone sound, of which nothing above 4 kHz is left.
+
+    Strangers on the telephone are more alike than in a wide band, so the thresholds of the one do
+    not keep their promise on the other.
+    """
+
+    thresholds: tuple[ThresholdTable, ...]
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """What a model is, how it must be fed, and how good its scores were measured to be."""
 
@@ -70,6 +82,7 @@ class ModelCard:
     short_speech_s: float = 2.0  # less than this gives a warning
     calibration: Calibration | None = None
     thresholds: tuple[ThresholdTable, ...] = ()
+    narrow_band: NarrowBand | None = None
     front_end_hash: str = ""  # written by to_json, checked by from_json
 
     def __post_init__(self) -> None:
@@ -96,14 +109,23 @@ class ModelCard:
             if kind in ("int", "float") and not _is_number(value, whole=kind == "int"):
                 raise CardError(f"card: {field.name} is {value!r}; wanted a finite number")
 
-    def table_for(self, speech_s: float) -> ThresholdTable | None:
+    def calibration_for(self, *, narrow_band: bool) -> Calibration | None:
+        """The calibration for a trial, of telephone sound on either side or not."""
+        if narrow_band and self.narrow_band is not None:
+            return self.narrow_band.calibration
+        return self.calibration
+
+    def table_for(self, speech_s: float, *, narrow_band: bool = False) -> ThresholdTable | None:
         """The table for a trial whose shorter side holds ``speech_s`` seconds of speech.
+
+        With ``narrow_band`` it is one of those measured on telephone sound, if the card has any.
 
         It is the first that was measured with at least so much speech: the score of two strangers
         grows with the amount of speech, so that table's thresholds keep their promise. Beyond the
         longest it is the longest. None if the card has no table.
         """
-        tables = sorted(self.thresholds, key=lambda table: table.speech_s)
+        own = self.narrow_band.thresholds if narrow_band and self.narrow_band else self.thresholds
+        tables = sorted(own, key=lambda table: table.speech_s)
         longer = [table for table in tables if table.speech_s >= speech_s]
         return longer[0] if longer else tables[-1] if tables else None
 
@@ -113,13 +135,16 @@ class ModelCard:
         Raises:
             CardError: a field that a card does not have, or a value that it cannot hold.
         """
-        values = {**json.loads(self.to_json()), **fields_}
+        values = {"narrow_band": None, **json.loads(self.to_json()), **fields_}
         del values["card_version"], values["front_end_hash"]
         return self._from_values({**values, "front_end_hash": ""})
 
     def to_json(self) -> str:
         """One JSON object, keys in field order, ``card_version`` first."""
         values = {"card_version": CARD_VERSION, **asdict(self), "front_end_hash": self.fbank.hash}
+        if self.narrow_band is None:
+            del values["narrow_band"]
+            values["card_version"] = 1
         return json.dumps(values, ensure_ascii=False)
 
     @classmethod
@@ -136,11 +161,13 @@ class ModelCard:
             raise CardError(
                 f"the model card is damaged ({error!r}); export or import the model again"
             ) from None
-        if version != CARD_VERSION:
+        if version not in range(1, CARD_VERSION + 1):
             raise CardError(
-                f"the model card has version {version!r}, this Groove reads {CARD_VERSION}; "
+                f"the model card has version {version!r}, this Groove reads 1 to {CARD_VERSION}; "
                 "update Groove, or export the model again"
             )
+        if version == 1 and "narrow_band" not in values:
+            values["narrow_band"] = None
         return cls._from_values(values)
 
     @classmethod
@@ -153,15 +180,13 @@ class ModelCard:
             )
         try:
             calibration = values["calibration"]
-            tables = tuple(
-                _table(table, f"thresholds[{i}]") for i, table in enumerate(values["thresholds"])
-            )
             return cls(
                 **{
                     **values,
                     "fbank": FbankConfig.from_dict(values["fbank"]),
                     "calibration": calibration and Calibration.from_dict(calibration),
-                    "thresholds": tables,
+                    "thresholds": _tables(values["thresholds"], "thresholds"),
+                    "narrow_band": _narrow_band(values["narrow_band"]),
                 }
             )
         except (TypeError, KeyError, ValueError) as error:
@@ -174,6 +199,23 @@ def _is_number(value: Any, *, whole: bool) -> bool:
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         return False
     return math.isfinite(value)
+
+
+def _narrow_band(values: dict[str, Any] | None) -> NarrowBand | None:
+    if values is None:
+        return None
+    if set(values) != {"thresholds", "calibration"}:
+        raise CardError(
+            f"card: narrow_band has fields {sorted(values)}; wanted thresholds and calibration"
+        )
+    return NarrowBand(
+        _tables(values["thresholds"], "narrow_band.thresholds"),
+        Calibration.from_dict(values["calibration"]),
+    )
+
+
+def _tables(values: list[dict[str, Any]], key: str) -> tuple[ThresholdTable, ...]:
+    return tuple(_table(table, f"{key}[{i}]") for i, table in enumerate(values))
 
 
 def _table(values: dict[str, Any], key: str) -> ThresholdTable:

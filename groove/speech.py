@@ -17,6 +17,10 @@ Two answers are corrected. Less than 0.3 s in a whole recording cannot be told f
 finds in noise; it is reported as none. And a sound whose spectrum keeps one shape while only its
 level changes (a pulsing hum, a tone that swells) is not speech, whatever the network says.
 
+Narrow band: a telephone, or any recording at 8 kHz, keeps nothing above 4 kHz. It is told from the
+network's own spectrum of the speech frames, 4.4 to 7.5 kHz against 1 to 3.4 kHz, whatever the
+file's sampling rate says.
+
 Sources: Silero VAD 6.2.3 (https://github.com/snakers4/silero-vad, MIT). The limits were measured by
 ``benchmarks/speech_checks.py``; its table is in RESULTS.md.
 """
@@ -48,6 +52,7 @@ SAME_SHAPE = 0.93  # see `_Shape`
 QUIET_DBFS = -50.0
 CLIPPED_FRACTION = 0.001
 NOISY_DB = 10.0
+NARROW_DB = -36.0  # between wide-band speech (98 % above -32) and telephones (98 % below -36)
 
 _CONTEXT, _MIRROR = 64, 64  # samples of the frame before, and mirrored ones after
 _TARGET_DBFS = -21.0  # the loudest frame, as the network hears it
@@ -58,6 +63,9 @@ _SILENT_DBFS = -95.0  # frames of digital silence tell nothing about the noise
 _PAUSE = 0.1  # a frame is a pause if its probability and its neighbours' are below this
 _MIN_PAUSES = 5  # frames
 _MAX_SNR_DB = 60.0
+_BIN_HZ = 62.5  # of the network's spectrum, 129 magnitudes
+_LOW_BAND = slice(round(1_000 / _BIN_HZ), round(3_400 / _BIN_HZ))
+_HIGH_BAND = slice(round(4_400 / _BIN_HZ), round(7_500 / _BIN_HZ))
 
 _Floats = NDArray[np.float32]
 
@@ -66,7 +74,8 @@ _Floats = NDArray[np.float32]
 class SpeechWarning:
     """What is wrong with a recording. ``code`` is stable, ``text`` is for people.
 
-    Codes: ``no_speech``, ``too_short``, ``short``, ``quiet``, ``clipped``, ``noisy``.
+    Codes: ``no_speech``, ``too_short``, ``short``, ``quiet``, ``clipped``, ``noisy``,
+    ``narrow_band``.
     """
 
     code: str
@@ -77,8 +86,9 @@ class SpeechWarning:
 class SpeechReport:
     """What one recording holds.
 
-    ``speech_s`` is 0 where nobody talks; then ``level_dbfs`` and ``snr_db`` are None. ``snr_db`` is
-    also None where there is no pause to hear the noise in. ``peak_dbfs`` is None for silence.
+    ``speech_s`` is 0 where nobody talks; then ``level_dbfs``, ``snr_db`` and ``high_band_db`` are
+    None. ``snr_db`` is also None where there is no pause to hear the noise in. ``peak_dbfs`` is
+    None for silence.
     """
 
     seconds: float
@@ -87,6 +97,12 @@ class SpeechReport:
     peak_dbfs: float | None
     snr_db: float | None  # speech against pauses; -10 to 60
     clipped_fraction: float  # of the samples, as `groove.audio` counted them
+    high_band_db: float | None = None  # of the speech: above 4.4 kHz against below 3.4 kHz
+
+    @property
+    def is_narrow_band(self) -> bool:
+        """Whether the speech sounds like a telephone: nothing above 4 kHz."""
+        return self.high_band_db is not None and self.high_band_db < NARROW_DB
 
     def warnings(self, min_speech_s: float, short_speech_s: float) -> tuple[SpeechWarning, ...]:
         """Why an answer may be wrong, or why there is none.
@@ -109,6 +125,9 @@ class SpeechReport:
         if self.snr_db is not None and self.snr_db < NOISY_DB:
             text = f"noisy: speech is only {self.snr_db:.0f} dB above the background"
             found.append(SpeechWarning("noisy", text))
+        if self.is_narrow_band:
+            text = "telephone sound: nothing above 4 kHz; a wide-band recording decides better"
+            found.append(SpeechWarning("narrow_band", text))
         return tuple(found)
 
     def refusal(self, min_speech_s: float) -> str:
@@ -235,6 +254,7 @@ class SpeechStream:
             peak_dbfs=20 * float(np.log10(self._peak)) if self._peak else None,
             snr_db=_snr_db(power, speech, probabilities) if talks else None,
             clipped_fraction=clipped_fraction,
+            high_band_db=self._shape.high_band_db if talks else None,
         )
 
     def _listen(self, samples: _Floats) -> None:
@@ -276,7 +296,7 @@ class SpeechStream:
 
 
 class _Shape:
-    """How much the spectra of the speech frames keep one shape: 1 if they differ only in level.
+    """The speech frames' spectrum, and how much it keeps one shape: 1 if only its level changes.
 
     The length of their sum against the sum of their lengths, squared; loud frames weigh most, so a
     little noise in the dips changes nothing.
@@ -288,6 +308,11 @@ class _Shape:
     @property
     def sameness(self) -> float:
         return float(self._total @ self._total) / max(self._lengths, 1e-12) ** 2
+
+    @property
+    def high_band_db(self) -> float:
+        high, low = (float(self._total[band].mean()) for band in (_HIGH_BAND, _LOW_BAND))
+        return 20 * float(np.log10(max(high, 1e-12) / max(low, 1e-12)))
 
     def add(self, spectra: _Floats) -> None:
         wide = spectra.astype(np.float64)

@@ -54,6 +54,14 @@ CLOSE_CALL = Caution(
 )
 
 
+NOT_FOR_TELEPHONE = Caution(
+    "not_for_telephone",
+    "the card's thresholds were not measured on telephone sound: expect more false matches than "
+    "promised; calibrate the model again, or give a smaller --fmr",
+    "",
+)
+
+
 @dataclass(frozen=True)
 class Side:
     """One recording of a comparison."""
@@ -180,7 +188,7 @@ class Verifier:
             for source, item in zip((a, b), examined, strict=True)
         ]
         shorter_s = min(side.speech.speech_s for side in sides)
-        judged = self.judge(_score(*examined), shorter_s)
+        judged = self.judge(_score(*examined), shorter_s, narrow_band=is_narrow_band(sides))
         same = [SAME_SOUND] if _is_same_sound(*examined) else []
         return Comparison(
             **asdict(judged),
@@ -191,14 +199,18 @@ class Verifier:
             seconds=time.perf_counter() - started,
         )
 
-    def judge(self, score: float | None, speech_s: float) -> Judgement:
+    def judge(
+        self, score: float | None, speech_s: float, *, narrow_band: bool = False
+    ) -> Judgement:
         """The decision for a score, or for none.
 
         Args:
             score: a cosine; None where a side gave no embedding.
             speech_s: seconds of speech of the shorter side.
+            narrow_band: whether either side is telephone sound.
         """
-        threshold, llr = self._threshold(speech_s), self._llr(score, speech_s)
+        threshold = self._threshold(speech_s, narrow_band)
+        llr = self._llr(score, speech_s, narrow_band)
         return Judgement(
             decision=_decide(score, threshold.value),
             score=score,
@@ -212,6 +224,9 @@ class Verifier:
         """What is wrong with recordings, with the rule that judges them, and with its answer."""
         if judged is not None and _is_close_call(judged):
             yield CLOSE_CALL
+        sides = list(sides)
+        if self._given is None and self.card.narrow_band is None and is_narrow_band(sides):
+            yield NOT_FOR_TELEPHONE
         for side in sides:
             for found in side.speech.warnings(self.card.min_speech_s, self.card.short_speech_s):
                 yield Caution(found.code, found.text, side.name)
@@ -231,26 +246,30 @@ class Verifier:
         name = source_name(source)
         return self.embedder.examine(source, lambda seconds: progress(name, seconds))
 
-    def _llr(self, score: float | None, speech_s: float) -> float | None:
-        if score is None or self.card.calibration is None:
+    def _llr(self, score: float | None, speech_s: float, narrow_band: bool) -> float | None:
+        calibration = self.card.calibration_for(narrow_band=narrow_band)
+        if score is None or calibration is None:
             return None
-        return float(self.card.calibration.llr(score, speech_s))
+        return float(calibration.llr(score, speech_s))
 
-    def row_for(self, speech_s: float) -> tuple[ThresholdTable, ThresholdRow] | None:
+    def row_for(
+        self, speech_s: float, *, narrow_band: bool = False
+    ) -> tuple[ThresholdTable, ThresholdRow] | None:
         """The measured row behind the threshold; None for a threshold that was given.
 
         Args:
             speech_s: seconds of speech of the shorter side.
+            narrow_band: whether either side is telephone sound.
         """
         if self._given is not None:
             return None
-        table = self.card.table_for(speech_s)
+        table = self.card.table_for(speech_s, narrow_band=narrow_band)
         assert table is not None  # `_require_rows` saw to it
         return table, table.row_for(self._fmr)
 
-    def _threshold(self, speech_s: float) -> _Threshold:
+    def _threshold(self, speech_s: float, narrow_band: bool) -> _Threshold:
         """The threshold for a trial whose shorter side holds ``speech_s`` seconds of speech."""
-        measured = self.row_for(speech_s)
+        measured = self.row_for(speech_s, narrow_band=narrow_band)
         if measured is None:
             assert self._given is not None
             return _Threshold(self._given, "the threshold that you gave")
@@ -272,8 +291,13 @@ def _require_rows(card: ModelCard, fmr: float) -> None:
         raise SettingsError(
             f"{card.name} holds no measured thresholds; give --threshold, or calibrate it"
         )
-    for table in card.thresholds:
+    for table in card.thresholds + (card.narrow_band.thresholds if card.narrow_band else ()):
         table.row_for(fmr)
+
+
+def is_narrow_band(sides: Iterable[Side]) -> bool:
+    """Whether any of them is telephone sound: what the other has above 4 kHz then tells nothing."""
+    return any(side.speech.is_narrow_band for side in sides)
 
 
 def _score(a: Examined, b: Examined) -> float | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from groove.card import ModelCard, ThresholdTable
+from groove.card import ModelCard, NarrowBand, ThresholdTable
 from groove.fbank import FbankConfig
 from groove.scoring import Calibration, ThresholdRow
 
@@ -47,6 +49,16 @@ def fake_card(**changes: object) -> ModelCard:
         ),
     }
     return ModelCard(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def telephone_card() -> ModelCard:
+    """`fake_card` with stricter thresholds and a lower likelihood for telephone sound."""
+    card = fake_card()
+    assert card.calibration is not None
+    table = card.thresholds[0]
+    rows = tuple(replace(row, threshold=0.99) for row in table.rows)
+    calibration = replace(card.calibration, bias=-19.0, measured_on="calls")
+    return fake_card(narrow_band=NarrowBand((ThresholdTable(0.5, "calls", rows),), calibration))
 
 
 class FakeEncoder:

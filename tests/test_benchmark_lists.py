@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from benchmarks.conditions import (
     BOTH,
     ENROLLMENT,
     TEST,
+    Heard,
     Item,
     Trials,
     difference,
@@ -19,6 +21,7 @@ from benchmarks.conditions import (
 )
 from benchmarks.pool_manifests import met_elsewhere
 from groove.metrics import cllr, eer
+from tests.fakes import telephone_card
 
 
 def test_one_person_in_two_languages_is_found_and_two_people_of_one_number_are_not() -> None:
@@ -66,21 +69,25 @@ def test_a_difference_is_taken_of_the_trials_that_both_could_score(
 def test_a_promise_is_counted_at_the_threshold_of_each_trials_speech(
     rng: np.random.Generator,
 ) -> None:
-    card = groove.open_encoder(threads=1).card
+    """And, where a side is telephone sound, at that of its own tables."""
+    card = replace(groove.open_encoder(threads=1).card, narrow_band=telephone_card().narrow_band)
     people = [f"{i:02d}" for i in range(20) for _ in range(3)]
     listed = [Item(Path("x"), person, "all", BOTH) for person in people]
     rows = rng.standard_normal((20, 8)).repeat(3, axis=0) + 0.6 * rng.standard_normal((60, 8))
-    speech = rng.uniform(1, 9, 60)
-    fmr, fnmr, cost = kept_promises(listed, rows, speech, card, n_draws=20).split(" | ")
+    speech, narrow = rng.uniform(1, 9, 60), rng.random(60) < 0.2
+    what = Heard(speech, narrow)
+    fmr, fnmr, cost = kept_promises(listed, rows, what, card, n_draws=20).split(" | ")
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     wrong, llrs = {True: [], False: []}, {True: [], False: []}
     for i in range(60):
         for j in range(i):
             same, score = people[i] == people[j], float(unit[i] @ unit[j])
             least = min(speech[i], speech[j])
-            accepted = score >= card.table_for(least).row_for(0.01).threshold
+            either = bool(narrow[i] or narrow[j])
+            table = card.table_for(least, narrow_band=either)
+            accepted = score >= table.row_for(0.01).threshold
             wrong[same].append(accepted != same)
-            llrs[same].append(card.calibration.llr(score, least))
+            llrs[same].append(card.calibration_for(narrow_band=either).llr(score, least))
     assert float(fmr.split()[0]) == pytest.approx(100 * np.mean(wrong[False]), abs=0.006)
     assert float(fnmr.split()[0]) == pytest.approx(100 * np.mean(wrong[True]), abs=0.006)
     assert float(cost.split()[0]) == pytest.approx(cllr(llrs[True], llrs[False]), abs=6e-4)

@@ -10,7 +10,7 @@ from groove.card import ModelCard, ThresholdTable
 from groove.encoder import OnnxEncoder
 from groove.errors import CardError, SettingsError
 from groove.fbank import FbankConfig
-from tests.fakes import fake_card
+from tests.fakes import fake_card, telephone_card
 from tests.modelfiles import tiny_card, with_fields
 
 
@@ -24,7 +24,7 @@ def test_a_card_survives_json_and_the_text_is_stable() -> None:
 
 def test_an_unknown_version_is_refused_with_both_versions() -> None:
     values = json.loads(fake_card().to_json()) | {"card_version": 99}
-    with pytest.raises(CardError, match="version 99, this Groove reads 1; update Groove"):
+    with pytest.raises(CardError, match="version 99, this Groove reads 1 to 2; update Groove"):
         ModelCard.from_json(json.dumps(values))
 
 
@@ -92,6 +92,42 @@ def test_the_table_is_chosen_by_the_shorter_side() -> None:
     chosen = {s: card.table_for(s).speech_s for s in (0.1, 0.5, 0.6, 1.5, 1.6, 60.0)}  # type: ignore[union-attr]
     assert chosen == {0.1: 0.5, 0.5: 0.5, 0.6: 1.5, 1.5: 1.5, 1.6: 3.0, 60.0: 3.0}
     assert fake_card(thresholds=()).table_for(1.0) is None
+
+
+def test_what_was_measured_on_telephone_sound_is_used_for_it_alone() -> None:
+    card = telephone_card()
+    again = ModelCard.from_json(card.to_json())
+    assert json.loads(card.to_json())["card_version"] == 2
+    assert replace(again, front_end_hash="") == card and again.to_json() == card.to_json()
+    wide, narrow = (again.table_for(3.0, narrow_band=narrow) for narrow in (False, True))
+    assert wide is not None and wide.measured_on == "nothing"
+    assert narrow is not None and narrow.measured_on == "calls"
+    assert again.calibration_for(narrow_band=True) != again.calibration_for(narrow_band=False)
+
+
+def test_without_such_measures_telephone_sound_gets_the_others_and_old_programs_read_the_card():
+    card = fake_card()
+    assert json.loads(card.to_json())["card_version"] == 1
+    assert "narrow_band" not in json.loads(card.to_json())
+    assert card.table_for(3.0, narrow_band=True) == card.table_for(3.0)
+    assert card.calibration_for(narrow_band=True) == card.calibration
+    added = card.with_fields({"narrow_band": json.loads(telephone_card().to_json())["narrow_band"]})
+    assert added == telephone_card()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"thresholds": []}, "narrow_band has fields"),
+        ({"thresholds": [], "calibration": None}, "damaged"),
+        ({"thresholds": [{}], "calibration": {}}, r"narrow_band.thresholds\[0\] has fields"),
+        ([], "damaged|narrow_band"),
+    ],
+)
+def test_damaged_measures_of_telephone_sound_are_refused(value: object, message: str) -> None:
+    values = json.loads(telephone_card().to_json()) | {"narrow_band": value}
+    with pytest.raises(CardError, match=message):
+        ModelCard.from_json(json.dumps(values))
 
 
 def test_crops_and_their_length_go_together() -> None:

@@ -15,6 +15,7 @@ from groove.evaluation.cache import EmbeddingCache
 from groove.evaluation.card_measures import CONDITIONS, EmbeddedSet, length_trials, measure_card
 from groove.evaluation.card_pieces import Piece, embed_pieces, limited, pieces_of
 from groove.manifest import Utterance
+from groove.telephone import telephone
 from tests.conftest import VOICE_A, VOICE_B
 from tests.fakes import FakeEncoder, fake_card
 
@@ -135,6 +136,35 @@ def test_pieces_are_functions_of_manifest_and_seed() -> None:
     assert rate == 16_000 and len(whole) == sum(map(len, parts)) + round(0.12 * 16_000)
     np.testing.assert_array_equal(whole[: len(parts[0])], parts[0])
     assert limited(listed) == listed
+
+
+def test_a_piece_by_telephone_is_one_of_four_kinds_and_says_so_in_the_cache() -> None:
+    listed = [Utterance(f"u{i}", "a", VOICE_A, 5.0) for i in range(40)]
+    plain = Piece((listed[0],), "full").read()[0]
+    heard = [Piece((u,), "full", telephone=True).read()[0] for u in listed]
+    kinds = [
+        telephone(plain, law, whole_band=whole) for law in ("alaw", "ulaw") for whole in (0, 1)
+    ]
+    found = [[k for k, kind in enumerate(kinds) if np.array_equal(kind, h)] for h in heard]
+    assert all(len(of_one) == 1 for of_one in found) and {k for (k,) in found} == {0, 1, 2, 3}
+    with EmbeddingCache() as cache:
+        embedder = Embedder(FakeEncoder(min_speech_s=0.01))
+        pair = [
+            Utterance(f"{s}{i}", s, v, 5.0) for s in "ab" for i, v in enumerate((VOICE_A, VOICE_B))
+        ]
+        sets = [embed_pieces(pair, embedder, cache, telephone=on) for on in (False, True, False)]
+    for condition, wide in sets[0].items():
+        np.testing.assert_array_equal(wide.embedding, sets[2][condition].embedding)
+        assert not np.allclose(wide.embedding, sets[1][condition].embedding)
+
+
+def test_a_card_takes_both(sets: dict[str, EmbeddedSet]) -> None:
+    wide, narrow = measure_card(sets, "rooms"), measure_card(sets, "calls")
+    card = wide.applied_to(fake_card(), on_telephone=narrow)
+    assert card.thresholds == wide.thresholds and card.calibration == wide.calibration
+    assert card.narrow_band is not None and card.narrow_band.calibration == narrow.calibration
+    assert {t.measured_on for t in card.narrow_band.thresholds} == {"calls"}
+    assert wide.applied_to(card).narrow_band is None  # nothing old stays beside the new
 
 
 def test_what_no_piece_could_be_made_of_is_counted(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from groove.calibration import fit_calibration
 from groove.evaluation.cache import Embedded
 from groove.evaluation.calibrate import fit_on
 from groove.evaluation.embedded import EmbeddedTrials
+from groove.evaluation.result import Llr
 from groove.evaluation.scores import BackEnd
 from groove.evaluation.trial_sets import TrialSet
 from groove.evaluation.trial_table import TrialTable
+from tests.fakes import telephone_card
 
 N_SPEAKERS, N_CROPS, D = 6, 3, 8
 Crops = dict[Path, NDArray[np.float64]]  # recording -> [N_CROPS, D], unit length
@@ -104,3 +107,24 @@ def test_a_calibration_is_fitted_on_scores_made_as_the_trials_are(
     assert found_fit.without_speech.startswith("without seconds of speech: speech from")
     assert fitted.w_score == pytest.approx(wanted.w_score, rel=1e-3)
     assert fitted.bias == pytest.approx(wanted.bias, rel=1e-3)
+
+
+def test_trials_with_telephone_sound_on_either_side_have_their_own_likelihood(
+    trial_set: TrialSet, found: dict[Path, Embedded]
+) -> None:
+    """The second enrollment recording of speaker 1, and the test of speaker 2."""
+    for path in (Path("1-1"), Path("2-2")):
+        found[path] = replace(found[path], narrow_band=True)
+    sides = EmbeddedTrials.of(trial_set, found, D)
+    narrow = (sides.table.enrollment == 1) | (sides.table.test == 2)
+    np.testing.assert_array_equal(sides.narrow_band(), narrow)
+    card = telephone_card()
+    assert card.calibration is not None and card.narrow_band is not None
+    scores = np.linspace(-1, 1, len(sides.table))
+    llrs = Llr(card.calibration, "card", on_telephone=card.narrow_band.calibration).of(
+        scores, sides
+    )
+    for i, score in enumerate(scores):
+        calibration = card.calibration_for(narrow_band=bool(narrow[i]))
+        assert calibration is not None
+        assert llrs[i] == pytest.approx(calibration.llr(float(score), float(sides.speech_s()[i])))

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from groove.audio import read_audio
+from groove.bench import wav_bytes
 from groove.embedder import Embedder
 from groove.errors import SettingsError
 from groove.evaluation.cache import EmbeddingCache, embed_files
+from groove.telephone import telephone
 from tests.conftest import ROOT, VOICE_A, VOICE_A2, VOICE_B
 from tests.fakes import FakeEncoder
 
@@ -45,6 +48,15 @@ def test_a_second_run_computes_nothing_and_gives_the_same_bits(tmp_path: Path) -
     np.testing.assert_array_equal(
         first[paths[1]].embedding, Embedder(FakeEncoder()).embed(paths[1])
     )
+
+
+def test_telephone_sound_is_remembered(tmp_path: Path) -> None:
+    wide, call = copies(tmp_path, VOICE_A, VOICE_A)
+    narrow = telephone(read_audio(VOICE_A), "alaw")
+    call.write_bytes(wav_bytes(narrow))
+    for _ in range(2):  # measured, and then from the file
+        found = embed([wide, call], tmp_path / "cache.sqlite", FakeEncoder())
+        assert [found[path].narrow_band for path in (wide, call)] == [False, True]
 
 
 def test_other_content_model_or_cutting_is_computed_anew(tmp_path: Path) -> None:
@@ -122,5 +134,5 @@ def test_what_is_no_cache_is_refused(tmp_path: Path) -> None:
     newer = tmp_path / "newer.sqlite"
     with EmbeddingCache(newer) as cache:
         cache._base.execute("PRAGMA user_version = 99")
-    with pytest.raises(SettingsError, match="a cache of format 99, this Groove writes 1"):
+    with pytest.raises(SettingsError, match="a cache of format 99, this Groove writes 2"):
         EmbeddingCache(newer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import numpy as np
 import pytest
 
 import groove
-from groove.audio import SAMPLE_RATE
+from groove.audio import SAMPLE_RATE, read_audio
 from groove.errors import ModelMismatch, NoSpeech, OtherVoice, SettingsError, StoreError
+from groove.telephone import telephone
 from groove.verifier import Verifier
 from groove.voiceprints.recognition import Recognizer
 from groove.voiceprints.store import VoiceprintStore
 from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
-from tests.fakes import FakeEncoder
+from tests.fakes import FakeEncoder, telephone_card
 
 SILENCE = (np.zeros(2 * SAMPLE_RATE, np.float32), SAMPLE_RATE)
 
@@ -104,6 +106,24 @@ def test_the_threshold_follows_the_population(tmp_path: Path) -> None:
     known.enroll("b", [VOICE_B])
     answer = known.identify(VOICE_A)
     assert answer.threshold == 0.95 and answer.measured and "among 2 people" in answer.rule
+
+
+def test_telephone_sound_is_judged_by_what_was_measured_on_it(tmp_path: Path) -> None:
+    card = telephone_card()
+    known = recognizer(tmp_path, narrow_band=card.narrow_band)
+    known.enroll("a", [VOICE_A])
+    call = (telephone(read_audio(VOICE_A2), "ulaw"), SAMPLE_RATE)
+    for source, threshold, where in ((VOICE_A2, 0.90, "nothing"), (call, 0.99, "calls")):
+        verified, identified = known.verify("a", source), known.identify(source)
+        assert verified.threshold == threshold and where in verified.rule
+        assert where in identified.rule and identified.threshold >= threshold
+        calibration = card.calibration_for(narrow_band=source is call)
+        assert calibration is not None and verified.score is not None
+        shorter = min(verified.enrolled_speech_s, verified.test.speech.speech_s)
+        assert verified.llr == pytest.approx(calibration.llr(verified.score, shorter))
+        (candidate,) = identified.candidates
+        odds = math.exp(calibration.llr(candidate.score, shorter))
+        assert candidate.probability == pytest.approx(odds / (1 + odds), rel=1e-3)
 
 
 def test_the_rule_says_where_a_mean_was_asked_that_nobody_measured(tmp_path: Path) -> None:

@@ -44,8 +44,15 @@ def test_every_word_has_both_languages_and_the_same_places() -> None:
 
 
 def test_every_warning_code_has_words() -> None:
-    codes = ("no_speech", "too_short", "short", "quiet", "clipped", "noisy")
-    for code in (*codes, "same_sound", "settings", "uncalibrated", "close_call"):
+    codes = ("no_speech", "too_short", "short", "quiet", "clipped", "noisy", "narrow_band")
+    for code in (
+        *codes,
+        "not_for_telephone",
+        "same_sound",
+        "settings",
+        "uncalibrated",
+        "close_call",
+    ):
         assert warning_text("en", code, None) != warning_text("zh", code, None)
 
 

@@ -17,11 +17,13 @@ from groove import speech
 from groove.audio import SAMPLE_RATE, read_audio
 from groove.errors import ModelError
 from groove.speech import FRAME_S, SpeechDetector, SpeechReport
+from groove.telephone import telephone
 from tests.conftest import VOICE_A, VOICE_A2, VOICE_B, read_pool
 
 DETECTOR = SpeechDetector()
 LEVELS_DBFS = (-80.0, -60.0, -40.0, -20.0, -3.0)
 MIN_S, SHORT_S = 0.5, 2.0
+NARROW_CORPORA = ("fsdd",)
 
 
 def heard(waveform: NDArray[np.float32]) -> SpeechReport:
@@ -220,6 +222,32 @@ def test_levels_are_those_of_a_known_signal() -> None:
     assert np.allclose(np.concatenate(stream._levels)[1:], -9.03, atol=0.05)
 
 
+@pytest.mark.parametrize("kind", ["alaw", "ulaw", "8 kHz"])
+def test_telephone_sound_is_told_from_its_spectrum(voice: NDArray[np.float32], kind: str) -> None:
+    narrow = telephone(voice, "ulaw" if kind == "8 kHz" else kind, whole_band=kind == "8 kHz")
+    assert heard(narrow).is_narrow_band and "narrow_band" in codes(heard(narrow))
+    for gain in (0.01, 1.0):
+        assert not heard(voice * np.float32(gain)).is_narrow_band
+    assert not heard(narrow + noise(0.5, len(narrow) / SAMPLE_RATE, 1) * 0.1).is_narrow_band
+
+
+def test_nobody_who_says_nothing_is_on_the_telephone() -> None:
+    report = heard(tone(440.0, 3.0))
+    assert report.high_band_db is None and not report.is_narrow_band
+
+
+def test_real_speech_is_told_from_telephone_sound(speech_root: Path) -> None:
+    """Few corpora of the pool hold recordings that are narrow in truth (fsdd: 8 kHz)."""
+    rows = [r for r in read_pool(speech_root / "train") if r["corpus"] not in NARROW_CORPORA]
+    rows = [rows[i] for i in np.random.default_rng(3).permutation(len(rows))[:200]]
+    wide = [read_audio(row["path"])[: 6 * SAMPLE_RATE] for row in rows]
+    laws = ("alaw", "ulaw")
+    narrow = [telephone(w, laws[i % 2], whole_band=i % 4 > 1) for i, w in enumerate(wide)]
+    spoken = [i for i, w in enumerate(narrow) if heard(w).speech_s > 0]
+    assert sum(heard(narrow[i]).is_narrow_band for i in spoken) >= 0.97 * len(spoken)
+    assert sum(heard(w).is_narrow_band for w in wide) <= 0.03 * len(wide)
+
+
 def report_of(**changes: float) -> SpeechReport:
     return dataclasses.replace(SpeechReport(10.0, 5.0, -25.0, -6.0, 30.0, 0.0), **changes)
 
@@ -236,6 +264,8 @@ def report_of(**changes: float) -> SpeechReport:
         ({"clipped_fraction": 0.001}, ["clipped"]),
         ({"snr_db": 9.9}, ["noisy"]),
         ({"snr_db": 10.0}, []),
+        ({"high_band_db": -36.1}, ["narrow_band"]),
+        ({"high_band_db": -35.9}, []),
         ({"speech_s": 1.0, "snr_db": 3.0, "clipped_fraction": 0.1}, ["short", "clipped", "noisy"]),
     ],
 )

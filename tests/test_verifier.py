@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from groove.audio import SAMPLE_RATE
+from groove.audio import SAMPLE_RATE, read_audio
 from groove.card import ThresholdTable
 from groove.cli.compare import text, to_json
 from groove.errors import SettingsError
+from groove.telephone import telephone
 from groove.verifier import Verifier
 from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
-from tests.fakes import FakeEncoder, fake_card
+from tests.fakes import FakeEncoder, fake_card, telephone_card
 
 SILENCE = (np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
 
@@ -117,6 +118,45 @@ def test_the_rule_behind_the_threshold_is_told() -> None:
     assert Verifier(FakeEncoder(), fmr=0.1).compare(VOICE_A, VOICE_B).threshold == 0.80
     given = Verifier(FakeEncoder(), threshold=0.5).compare(VOICE_A, VOICE_B)
     assert given.rule == "the threshold that you gave"
+
+
+def by_telephone(path: Path) -> tuple[np.ndarray, int]:
+    return telephone(read_audio(path), "alaw"), SAMPLE_RATE
+
+
+def test_telephone_sound_on_either_side_is_judged_by_what_was_measured_on_it() -> None:
+    card = telephone_card()
+    verifier = Verifier(FakeEncoder(narrow_band=card.narrow_band))
+    call = by_telephone(VOICE_A2)
+    for a, b in ((VOICE_A, call), (call, VOICE_A), (call, call)):
+        answer = verifier.compare(a, b)
+        assert answer.threshold == 0.99 and "calls" in answer.rule
+        assert card.narrow_band is not None and answer.score is not None
+        shorter = min(answer.a.speech.speech_s, answer.b.speech.speech_s)
+        wanted = card.narrow_band.calibration.llr(answer.score, shorter)
+        assert answer.llr == pytest.approx(wanted)
+        codes = [w.code for w in answer.warnings]
+        assert "narrow_band" in codes and "not_for_telephone" not in codes
+    wide = verifier.compare(VOICE_A, VOICE_A2)
+    assert wide.threshold == 0.90 and "narrow_band" not in {w.code for w in wide.warnings}
+
+
+def test_a_card_that_knows_no_telephone_says_so_where_it_promises() -> None:
+    call = by_telephone(VOICE_A)
+    answer = Verifier(FakeEncoder()).compare(call, VOICE_A2)
+    assert answer.threshold == 0.90
+    assert {"narrow_band", "not_for_telephone"} <= {w.code for w in answer.warnings}
+    given = Verifier(FakeEncoder(), threshold=0.5).compare(call, VOICE_A2)
+    assert "not_for_telephone" not in {w.code for w in given.warnings}
+
+
+def test_a_rate_must_be_measured_for_telephone_sound_too() -> None:
+    card = telephone_card()
+    assert card.narrow_band is not None
+    (table,) = card.narrow_band.thresholds
+    few = replace(card.narrow_band, thresholds=(replace(table, rows=table.rows[:1]),))
+    with pytest.raises(SettingsError, match="smallest measured: 0.1"):
+        Verifier(FakeEncoder(narrow_band=few))
 
 
 def test_other_crops_than_the_cards_are_marked_as_not_measured() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from groove.embedder import Embedder
     from groove.encoder import Encoder
     from groove.evaluation.cache import EmbeddingCache
+    from groove.evaluation.card_measures import MeasuredCard
 
 FILE = click.Path(path_type=Path)
 
@@ -35,6 +36,12 @@ FILE = click.Path(path_type=Path)
 @click.option("--audio", type=FILE, help="The folder where the names of --trials begin.")
 @click.option("--out", required=True, type=FILE, help="The calibrated copy of the model.")
 @click.option("--measured-on", help="Name of the data, for the card.  [default: the file's]")
+@click.option(
+    "--telephone/--no-telephone",
+    default=True,
+    show_default=True,
+    help="With --manifest: measure all again on telephone sound.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Workers.  [default: cores]")
 @click.option("--cache", type=FILE, help="Keep embeddings here, to go on after a kill.")
 @options.as_json
@@ -45,6 +52,7 @@ def command(
     audio: Path | None,
     out: Path,
     measured_on: str | None,
+    telephone: bool,
     workers: int | None,
     cache: Path | None,
     as_json: bool,
@@ -52,10 +60,11 @@ def command(
     """Measure thresholds, limits of speech and a calibration, and write them into a copy.
 
     With --manifest alone utterances are cut and joined to lengths from 0.5 to 10 s, and there is a
-    table of thresholds a length. With --trials there is one table, for trials as they are, and the
-    limits of speech stay. Use speakers that neither training nor evaluation holds: on its training
-    speakers a model promises far too much. The copy has another hash than the model, so calibrate
-    before enrolling voices.
+    table of thresholds a length; then all of it once more through a simulated telephone (8 kHz,
+    G.711), for recordings that have nothing above 4 kHz. With --trials there is one table, for
+    trials as they are, and the limits of speech stay. Use speakers that neither training nor
+    evaluation holds: on its training speakers a model promises far too much. The copy has another
+    hash than the model, so calibrate before enrolling voices.
 
     Example:  groove calibrate --model m.onnx --manifest calibration.jsonl --out calibrated.onnx
     """
@@ -76,7 +85,7 @@ def command(
             card = _from_trials(embedder, known, trials, audio, manifest, name, n_workers)
         else:
             assert manifest is not None
-            card = _from_manifest(embedder, known, manifest, name, n_workers)
+            card = _from_manifest(embedder, known, manifest, name, n_workers, telephone)
     write_card(path_of(model), card, out)
     clear()
     if as_json:
@@ -87,7 +96,12 @@ def command(
 
 
 def _from_manifest(
-    embedder: Embedder, cache: EmbeddingCache, manifest: Path, name: str, workers: int
+    embedder: Embedder,
+    cache: EmbeddingCache,
+    manifest: Path,
+    name: str,
+    workers: int,
+    telephone: bool,
 ) -> ModelCard:
     from groove.embedder import Embedder as Plain
     from groove.evaluation.card_measures import measure_card
@@ -98,15 +112,24 @@ def _from_manifest(
     card = embedder.encoder.card
     utterances = read_manifest(manifest)
     listening = Plain(_Lenient(embedder.encoder, replace(card, min_speech_s=0.01)))
-    sets = embed_pieces(
-        utterances,
-        listening,
-        cache,
-        workers=workers,
-        progress=lambda what, done, total: progress(f"embedding at {what}", done, total),
-        lost=_say_lost,
-    )
-    return measure_card(sets, name, lambda text: click.echo(text, err=True)).applied_to(card)
+
+    def measured(where: str, *, telephone: bool) -> MeasuredCard:
+        sets = embed_pieces(
+            utterances,
+            listening,
+            cache,
+            telephone=telephone,
+            workers=workers,
+            progress=lambda what, done, total: progress(f"embedding at {what}", done, total),
+            lost=_say_lost,
+        )
+        return measure_card(sets, f"{name}{where}", lambda text: click.echo(text, err=True))
+
+    found = measured("", telephone=False)
+    if not telephone:
+        return found.applied_to(card)
+    click.echo("the same through a telephone:", err=True)
+    return found.applied_to(card, on_telephone=measured(", through a telephone", telephone=True))
 
 
 def _from_trials(
@@ -136,7 +159,9 @@ def _from_trials(
     if fitted.without_speech:
         click.echo(f"groove: fitted on the score alone, {fitted.without_speech}", err=True)
     card = embedder.encoder.card
-    return replace(card, thresholds=(fitted.table,), calibration=fitted.calibration)
+    return replace(
+        card, thresholds=(fitted.table,), calibration=fitted.calibration, narrow_band=None
+    )
 
 
 def _say_lost(lost: Sequence[tuple[str, str]], of_what: str) -> None:
@@ -163,7 +188,9 @@ class _Lenient:
 
 def _measured(card: ModelCard) -> dict[str, object]:
     values = asdict(card)
-    keys = ("name", "min_speech_s", "short_speech_s", "thresholds", "calibration")
+    keys = (
+        "name", "min_speech_s", "short_speech_s", "thresholds", "calibration", "narrow_band",
+    )  # fmt: skip
     return {key: values[key] for key in keys}
 
 
@@ -172,7 +199,7 @@ def _text(card: ModelCard) -> str:
         f"no answer below {card.min_speech_s:g} s of speech, a warning below "
         f"{card.short_speech_s:g} s"
     ]
-    for table in card.thresholds:
+    for table in card.thresholds + (card.narrow_band.thresholds if card.narrow_band else ()):
         lines.append(f"thresholds at {table.speech_s:g} s of speech, {table.measured_on}")
         lines += [f"  {row}" for row in table.rows]
     if card.calibration:

@@ -84,7 +84,7 @@ def show(name: str, as_json: bool) -> None:
             "file": f"{record.size} bytes, SHA-256 {record.sha256}, {verdict}",
             "fetched": f"from {record.fetched_from}, converted with {record.converted_with}",
         }
-    _tell(lines, entry.card.get("thresholds", []))
+    _tell(lines, _tables(entry.card))
     sys.exit(2 if sound is False else 0)
 
 
@@ -142,7 +142,12 @@ def _show_built_in(model: BuiltInModel, as_json: bool) -> None:
         "here": f"in the package, {model.path}",
         "file": f"{model.path.stat().st_size} bytes, SHA-256 {encoder.model_hash}",
     }
-    _tell(lines, card["thresholds"])
+    _tell(lines, _tables(card))
+
+
+def _tables(card: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of telephone sound last; a card may hold neither."""
+    return [*card.get("thresholds", []), *(card.get("narrow_band") or {}).get("thresholds", [])]
 
 
 def _tell(lines: dict[str, str], tables: list[dict[str, Any]]) -> None:

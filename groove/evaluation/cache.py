@@ -37,7 +37,7 @@ from groove.errors import GrooveError, SettingsError
 from groove.joined import Files, read_joined
 from groove.parallel import run_parallel
 
-FORMAT = 1  # of the file, and of everything between sound and embedding
+FORMAT = 2  # of the file, and of everything between sound and embedding
 COMMIT_S = 1.0
 KEYS_AT_ONCE = 500
 
@@ -45,7 +45,7 @@ _TABLE = """
 CREATE TABLE IF NOT EXISTS embeddings (
     content TEXT NOT NULL, model TEXT NOT NULL, cutting TEXT NOT NULL,
     embedding BLOB, mean_length REAL NOT NULL, seconds REAL NOT NULL, speech_s REAL NOT NULL,
-    reason TEXT NOT NULL, PRIMARY KEY (content, model, cutting)
+    reason TEXT NOT NULL, narrow_band INTEGER NOT NULL, PRIMARY KEY (content, model, cutting)
 ) WITHOUT ROWID
 """
 
@@ -59,6 +59,7 @@ class Embedded:
     seconds: float
     speech_s: float
     reason: str = ""
+    narrow_band: bool = False  # telephone sound, see `groove.speech`
 
 
 class EmbeddingCache:
@@ -114,22 +115,25 @@ class EmbeddingCache:
         for start in range(0, len(wanted), KEYS_AT_ONCE):
             some = wanted[start : start + KEYS_AT_ONCE]
             rows = self._base.execute(
-                "SELECT content, embedding, mean_length, seconds, speech_s, reason FROM embeddings "
+                "SELECT content, embedding, mean_length, seconds, speech_s, reason, narrow_band "
+                "FROM embeddings "
                 f"WHERE model = ? AND cutting = ? AND content IN ({','.join('?' * len(some))})",
                 (model, cutting, *some),
             )
-            for content, blob, mean_length, seconds, speech_s, reason in rows:
+            for content, blob, mean_length, seconds, speech_s, reason, narrow_band in rows:
                 embedding = None if blob is None else np.frombuffer(blob, dtype="<f4")
-                found[content] = Embedded(embedding, mean_length, seconds, speech_s, reason)
+                found[content] = Embedded(
+                    embedding, mean_length, seconds, speech_s, reason, bool(narrow_band)
+                )
         return found
 
     def add(self, content: str, model: str, cutting: str, row: Embedded) -> None:
         """Keep a row; it is safe from a kill within about a second."""
         blob = None if row.embedding is None else row.embedding.astype("<f4").tobytes()
         self._base.execute(
-            "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (content, model, cutting, blob)
-            + (row.mean_length, row.seconds, row.speech_s, row.reason),
+            + (row.mean_length, row.seconds, row.speech_s, row.reason, int(row.narrow_band)),
         )
         if time.monotonic() - self._committed_at > COMMIT_S:
             self.commit()
@@ -237,7 +241,14 @@ def examined(source: AudioSource, embedder: Embedder) -> Embedded:
     reason = ""
     if found.embedding is None:
         reason = speech.refusal(embedder.encoder.card.min_speech_s)
-    return Embedded(found.embedding, found.mean_length, speech.seconds, speech.speech_s, reason)
+    return Embedded(
+        found.embedding,
+        found.mean_length,
+        speech.seconds,
+        speech.speech_s,
+        reason,
+        speech.is_narrow_band,
+    )
 
 
 def examined_joined(files: Files, embedder: Embedder) -> Embedded:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groove.calibration import fit_calibration, threshold_table
-from groove.card import ModelCard, ThresholdTable
+from groove.card import ModelCard, NarrowBand, ThresholdTable
 from groove.errors import ScoringError
 from groove.metrics import eer
 from groove.scoring import Calibration
@@ -76,14 +76,17 @@ class MeasuredCard:
     thresholds: tuple[ThresholdTable, ...]
     calibration: Calibration
 
-    def applied_to(self, card: ModelCard) -> ModelCard:
-        """A copy of a card that says this."""
+    def applied_to(self, card: ModelCard, *, on_telephone: MeasuredCard | None = None) -> ModelCard:
+        """A copy of a card that says this, and what was measured on telephone sound."""
         return replace(
             card,
             min_speech_s=self.min_speech_s,
             short_speech_s=self.short_speech_s,
             thresholds=self.thresholds,
             calibration=self.calibration,
+            narrow_band=None
+            if on_telephone is None
+            else NarrowBand(on_telephone.thresholds, on_telephone.calibration),
         )
 
 

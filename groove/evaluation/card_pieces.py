@@ -3,14 +3,16 @@
 The pieces of a condition (`groove.evaluation.card_measures.CONDITIONS`) are functions of the
 manifest and a seed: whole utterances, one seeded crop of each, or a speaker's utterances joined
 with short gaps. At most `PER_SPEAKER` utterances of a speaker are cropped, and at most
-`MAX_UTTERANCES` take part.
+`MAX_UTTERANCES` take part. Each may be heard through a telephone besides: A-law or mu-law, with the
+telephone's band or all that 8 kHz can hold, by turns.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from groove.evaluation.cache import Embedded, EmbeddingCache, content_of, embed_
 from groove.evaluation.card_measures import CONDITIONS, FULL, JOINED_S, SEED, EmbeddedSet
 from groove.joined import files_of_utterance, read_joined
 from groove.manifest import Utterance
+from groove.telephone import telephone
 
 GAP_S = 0.12  # between utterances that are joined
 PER_SPEAKER = 4
@@ -38,6 +41,7 @@ class Piece:
     utterances: tuple[Utterance, ...]
     condition: str
     seed: int = 0  # of the crop
+    telephone: bool = False
 
     def read(self) -> tuple[NDArray[np.float32], int]:
         """The waveform and its rate."""
@@ -46,7 +50,13 @@ class Piece:
             parts = [_crop(parts[0], float(self.condition), self.seed)]
         gap = np.zeros(round(GAP_S * SAMPLE_RATE), np.float32)
         with_gaps = [part for whole in parts for part in (whole, gap)][:-1]
-        return np.concatenate(with_gaps), SAMPLE_RATE
+        waveform = np.concatenate(with_gaps)
+        return self._through_telephone(waveform) if self.telephone else waveform, SAMPLE_RATE
+
+    def _through_telephone(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        """One of four kinds of telephone, which depends on the utterance alone."""
+        kind = crc32(self.utterances[0].utterance_id.encode()) % 4
+        return telephone(waveform, ("alaw", "ulaw")[kind % 2], whole_band=kind >= 2)
 
 
 def embed_pieces(
@@ -54,6 +64,7 @@ def embed_pieces(
     embedder: Embedder,
     cache: EmbeddingCache,
     *,
+    telephone: bool = False,
     workers: int = 1,
     progress: Progress | None = None,
     lost: Lost | None = None,
@@ -64,6 +75,7 @@ def embed_pieces(
         utterances: the manifest's, with several utterances a speaker.
         embedder: see `groove.evaluation.cache.embed_files`.
         cache: see there.
+        telephone: hear them through a telephone.
         workers: threads.
         progress: called with the condition, how many pieces are done, of how many.
         lost: called with what was left out, where something was: files that cannot be read, and
@@ -86,7 +98,8 @@ def embed_pieces(
     readable = [u for u in chosen if u.utterance_id in hashes]
     found = {}
     for condition in CONDITIONS:
-        pieces = {_content(piece, hashes): piece for piece in pieces_of(readable, condition)}
+        plain = (replace(p, telephone=telephone) for p in pieces_of(readable, condition))
+        pieces = {_content(piece, hashes): piece for piece in plain}
         done = 0
 
         def advance(n: int, total: int = len(pieces), what: str = condition) -> None:
@@ -161,7 +174,8 @@ def _crop(waveform: NDArray[np.float32], seconds: float, seed: int) -> NDArray[n
 
 def _content(piece: Piece, hashes: Mapping[str, str]) -> str:
     files = "+".join(hashes[u.utterance_id] for u in piece.utterances)
-    return files if piece.condition == FULL else f"{files}:{piece.condition}:{piece.seed}"
+    cut = "" if piece.condition == FULL else f":{piece.condition}:{piece.seed}"
+    return f"{files}{cut}{':telephone' if piece.telephone else ''}"
 
 
 def _set(pieces: Mapping[str, Piece], rows: Mapping[str, Embedded]) -> EmbeddedSet | None:

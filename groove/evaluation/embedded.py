@@ -62,6 +62,13 @@ class EmbeddedTrials:
         )
         return shorter
 
+    def narrow_band(self) -> NDArray[np.bool_]:
+        """Of each scored trial, whether either side is telephone sound."""
+        sides = (self.enrollment, self.table.enrollment), (self.test, self.table.test)
+        marks = [side.narrow_band[at] for side, at in sides if side.narrow_band is not None]
+        found: NDArray[np.bool_] = np.any([np.zeros(len(self.table), np.bool_), *marks], axis=0)
+        return found
+
 
 def _side(
     groups: Sequence[tuple[Path, ...] | None],
@@ -72,6 +79,7 @@ def _side(
     """Mean embedding, mean length and seconds of speech of each group of recordings."""
     embedding = np.full((len(groups), size), np.nan)
     mean_length, speech_s = np.zeros(len(groups)), np.zeros(len(groups))
+    narrow_band = np.zeros(len(groups), np.bool_)
     for i, group in enumerate(groups):
         rows = [found[path] for path in group or ()]
         usable = [(row.embedding, row) for row in rows if row.embedding is not None]
@@ -83,7 +91,8 @@ def _side(
             embedding[i] = unit_length(mean)
             mean_length[i] = float(np.linalg.norm(mean))
             speech_s[i] = sum(row.speech_s for _, row in usable)
-    return Side(embedding, mean_length, speech_s)
+            narrow_band[i] = any(row.narrow_band for _, row in usable)
+    return Side(embedding, mean_length, speech_s, narrow_band)
 
 
 def files_of(trial_set: TrialSet) -> Iterator[Path]:

@@ -146,6 +146,7 @@ def _calibration(
         return Llr(
             card.calibration,
             f"the model's card (measured on {measured_on}; its speakers are not compared)",
+            on_telephone=card.narrow_band.calibration if card.narrow_band else None,
         )
     fitted = fit_on(chosen, found, back_end, card.embedding_size, chosen.name)
     fit = fitted.calibration

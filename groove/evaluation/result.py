@@ -39,6 +39,17 @@ class Llr:
     calibration: Calibration
     source: str
     exclusions: Exclusions | None = None  # of the calibration set
+    on_telephone: Calibration | None = None  # another for trials with telephone sound
+
+    def of(self, scores: Floats, sides: EmbeddedTrials) -> Floats:
+        """The llr of each trial."""
+        speech_s = sides.speech_s()
+        llrs = self.calibration.llr(scores, speech_s)
+        if self.on_telephone is None:
+            return llrs
+        on_telephone = self.on_telephone.llr(scores, speech_s)
+        found: Floats = np.where(sides.narrow_band(), on_telephone, llrs)
+        return found
 
 
 def result_of(
@@ -135,7 +146,7 @@ def _trial_scores(
         sides.table.is_target,
         trial_set.enrollment_speakers[sides.table.enrollment],
         trial_set.test_speakers[sides.table.test],
-        None if llr is None else llr.calibration.llr(scores, sides.speech_s()),
+        None if llr is None else llr.of(scores, sides),
     )
 
 
@@ -184,7 +195,8 @@ def _recall(trial_set: TrialSet, scores: Floats, settings: Settings) -> dict[str
 def _card_thresholds(system: System, back_end: BackEnd, sides: EmbeddedTrials) -> dict[str, float]:
     """What the verifier would use for the median trial, to be drawn into the histogram."""
     card = system.embedder.encoder.card
-    table = card.table_for(float(np.median(sides.speech_s())))
+    is_narrow = float(sides.narrow_band().mean()) > 0.5
+    table = card.table_for(float(np.median(sides.speech_s())), narrow_band=is_narrow)
     if table is None or not back_end.is_plain or not system.embedder.is_card_setting:
         return {}
     return {f"{r.fmr:g}": r.threshold for r in table.rows if r.threshold is not None}

@@ -141,6 +141,14 @@ WORDS: dict[str, tuple[str, str]] = {
     "warn_quiet": ("very quiet; move closer to the microphone", "音量很小，请靠近麦克风"),
     "warn_clipped": ("clipped; lower the recording level", "有削波，请降低录音音量"),
     "warn_noisy": ("noisy background", "背景噪声大"),
+    "warn_narrow_band": (
+        "telephone sound, nothing above 4 kHz; a wide-band recording decides better",
+        "电话音质（4 kHz 以上没有声音），宽带录音判断更可靠",
+    ),
+    "warn_not_for_telephone": (
+        "the threshold was not measured on telephone sound: more false matches than it promises",
+        "阈值不是在电话语音上测得的：错误接受会多于承诺的比例",
+    ),
     "warn_same_sound": (
         "the two recordings are the same sound: this says nothing about two voices",
         "两段录音是同一段声音，不能说明是不是同一个人",

@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 
 from groove.audio import SAMPLE_RATE, read_audio
 from groove.errors import GrooveError, SettingsError
+from groove.fourier import fast_length
 from groove.training.folders import audio_files
-from groove.training.signals import fast_length, power
+from groove.training.signals import power
 
 SOUND_SPEED = 343.0  # m/s, in air at 20 degrees
 LONGEST_S = 1.0  # of an impulse response; what comes later is cut off

@@ -15,7 +15,7 @@ from groove.audio import AudioSource
 from groove.audio.bytestream import source_name
 from groove.errors import NoSpeech, OtherVoice, SettingsError
 from groove.scoring import cosine, unit_length
-from groove.verifier import Side, Verifier
+from groove.verifier import Side, Verifier, is_narrow_band
 from groove.voiceprints.people import NewUtterance, Voiceprint
 
 
@@ -69,7 +69,9 @@ def refuse_other_voices(
         else:
             return
         score = float(cosine(mean, utterance.embedding))
-        judged = verifier.judge(score, min(speech_s, utterance.speech_s))
+        judged = verifier.judge(
+            score, min(speech_s, utterance.speech_s), narrow_band=is_narrow_band(sides)
+        )
         if judged.decision != "same":
             raise OtherVoice(
                 f"{sides[i].name}: not the voice of {what} (score {score:.2f}, threshold "

@@ -153,7 +153,12 @@ def fmr_of_comparison(fpir: float, n_people: int) -> float:
 
 
 def threshold_for(
-    card: ModelCard, speech_s: float, n_people: int, *, fpir: float = DEFAULT_FPIR
+    card: ModelCard,
+    speech_s: float,
+    n_people: int,
+    *,
+    fpir: float = DEFAULT_FPIR,
+    narrow_band: bool = False,
 ) -> PopulationThreshold:
     """The threshold under which a stranger is named with a probability of at most ``fpir``.
 
@@ -162,13 +167,14 @@ def threshold_for(
         speech_s: seconds of speech of the test recording.
         n_people: how many are enrolled.
         fpir: the false-alarm rate to promise for the whole question.
+        narrow_band: whether the test recording is telephone sound.
 
     Raises:
         SettingsError: a value out of range, no measured thresholds, or a promise that no score
             can keep.
     """
     fmr = fmr_of_comparison(fpir, n_people)
-    table = card.table_for(speech_s)
+    table = card.table_for(speech_s, narrow_band=narrow_band)
     rows = _measured(table)
     if table is None or not rows:
         raise SettingsError(
@@ -177,8 +183,9 @@ def threshold_for(
     promise = f"at most {100 * fpir:g} % false alarms among {people_text(n_people)}"
     need = f"a false-match rate of {fmr:.2g} a comparison"
     floor = -math.inf
-    if card.calibration is not None:
-        floor = _score_of(card.calibration, math.log(n_people), speech_s)
+    calibration = card.calibration_for(narrow_band=narrow_band)
+    if calibration is not None:
+        floor = _score_of(calibration, math.log(n_people), speech_s)
     low_enough = [row for row in rows if row.fmr <= fmr]
     if low_enough:
         row = low_enough[-1]

@@ -6,8 +6,9 @@ the person, see `groove.voiceprints.enrolling`.
 `verify` compares with the person's voiceprint; `identify` with everybody's, see
 `groove.voiceprints.identification`. The amount of speech is that of the shorter side, where an
 enrolled side counts all its utterances together. Thresholds and calibration were measured on pairs
-of single recordings. A mean of several unit vectors is shorter than 1; scaling it back lifts every
-score against it, strangers' too, so the measured rate is exceeded: the rule says so (`_of_mean`).
+of single recordings, for telephone sound by themselves: those are taken where the test recording is
+such. A mean of several unit vectors is shorter than 1; scaling it back lifts every score against
+it, strangers' too, so the measured rate is exceeded: the rule says so (`_of_mean`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from groove.audio.bytestream import source_name
 from groove.embedder import Examined
 from groove.errors import SettingsError, StoreError, UnknownPerson
 from groove.scoring import cosine
+from groove.speech import SpeechReport
 from groove.verifier import Side, Verifier
 from groove.voiceprints.answers import Answer, Candidate, Enrollment, Identification, Verification
 from groove.voiceprints.enrolling import listened, refuse_other_voices
@@ -140,7 +142,8 @@ class Recognizer:
         examined = self.verifier.embedder.examine(source)
         side = Side(source_name(source), examined.speech)
         shorter_s = min(enrolled.speech_s, examined.speech.speech_s)
-        judged = self.verifier.judge(_score(enrolled, examined), shorter_s)
+        narrow_band = examined.speech.is_narrow_band
+        judged = self.verifier.judge(_score(enrolled, examined), shorter_s, narrow_band=narrow_band)
         self.store.record_use("verify", enrolled.person_id, judged.decision)
         rule = judged.rule
         if self.verifier.given_threshold is None:
@@ -199,12 +202,12 @@ class Recognizer:
     ) -> Identification:
         """As `identify`, for a recording that was listened to already."""
         side = Side(name, examined.speech)
-        threshold = self._population_threshold(examined.speech.speech_s, len(gallery))
+        threshold = self._population_threshold(examined.speech, len(gallery))
         candidates: tuple[Candidate, ...] = ()
         nobody: float | None = None
         if examined.embedding is not None:
             candidates, nobody = self._candidates(
-                examined.embedding, examined.speech.speech_s, gallery, threshold.value, top
+                examined.embedding, examined.speech, gallery, threshold.value, top
             )
         rule = threshold.rule
         if candidates and self.verifier.given_threshold is None:
@@ -235,7 +238,7 @@ class Recognizer:
     def _candidates(
         self,
         embedding: NDArray[np.float32],
-        speech_s: float,
+        speech: SpeechReport,
         gallery: Gallery,
         threshold: float,
         top: int,
@@ -244,9 +247,9 @@ class Recognizer:
         indices = gallery.best(scores, top + SPARE)
         chances: list[float] | None = None
         nobody: float | None = None
-        calibration = self.verifier.card.calibration
+        calibration = self.verifier.card.calibration_for(narrow_band=speech.is_narrow_band)
         if calibration is not None:
-            llrs = llrs_of(calibration, scores, gallery.speech_s, speech_s)
+            llrs = llrs_of(calibration, scores, gallery.speech_s, speech.speech_s)
             chances, nobody = posteriors(llrs, indices)
         keys = [int(gallery.keys[i]) for i in indices]
         entries = self.store.entries(keys)  # by key; who was forgotten meanwhile is missing
@@ -268,11 +271,17 @@ class Recognizer:
             )
         return tuple(sorted(found, key=lambda c: -c.score)), nobody
 
-    def _population_threshold(self, speech_s: float, n_people: int) -> PopulationThreshold:
+    def _population_threshold(self, speech: SpeechReport, n_people: int) -> PopulationThreshold:
         given = self.verifier.given_threshold
         if given is not None:
             return PopulationThreshold(given, "the threshold that you gave", False, float("nan"))
-        return threshold_for(self.verifier.card, speech_s, n_people, fpir=self.fpir)
+        return threshold_for(
+            self.verifier.card,
+            speech.speech_s,
+            n_people,
+            fpir=self.fpir,
+            narrow_band=speech.is_narrow_band,
+        )
 
 
 def _of_mean(n_utterances: int) -> str:

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from groove.audio import SAMPLE_RATE
-from groove.training.codecs import CODECS, apply_codec, g711_table, telephone
+from groove.telephone import g711_table, telephone
+from groove.training.codecs import CODECS, apply_codec
 
 EVERY = np.arange(-32768, 32768).astype(np.int16)
 

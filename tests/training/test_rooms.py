@@ -11,6 +11,7 @@ import soundfile
 
 from groove.audio import SAMPLE_RATE
 from groove.errors import SettingsError
+from groove.fourier import fast_length
 from groove.training.rooms import (
     SOUND_SPEED,
     Room,
@@ -21,7 +22,6 @@ from groove.training.rooms import (
     reverberate,
     trimmed,
 )
-from groove.training.signals import fast_length
 
 ROOM = Room((4.1, 5.3, 2.7), (1.0, 1.7, 1.1), (2.9, 3.8, 1.5), 0.3)
 
