@@ -141,6 +141,7 @@ class RunConfig:
     emb_dim: int = 256
     channels: int = 512
     crop_frames: int = 200
+    crop_frames_min: int = 0  # draw each step's length from here to crop_frames; 0: all alike
     crop_frames_val: int = 400
     num_crops: int = 6  # averaged in validation; 0: the whole utterance in one pass
     p: int = 32  # speakers of a batch
@@ -170,6 +171,12 @@ class RunConfig:
         _within("train", self, accumulate=(1, 1024), seed=(0, 2**32 - 1), max_steps=(0, 10**12))
         _within("train", self, save_every=(0, 10**9), log_every=(1, 10**6), average=(0, 1000))
         _within("train", self, memory_cap_gb=(0, 1024), lr=(0, 100))
+        _within("train", self, crop_frames_min=(0, self.crop_frames))
+        if 0 < self.crop_frames_min < 10:
+            raise SettingsError(
+                f"train.crop_frames_min: got {self.crop_frames_min}; wanted 0 (all alike) or 10 to "
+                f"train.crop_frames = {self.crop_frames}"
+            )
         if self.lr == 0:
             raise SettingsError("train.lr: got 0; wanted a rate above it, as 1e-3")
         if not self.out_dir.strip():

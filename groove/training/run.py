@@ -135,7 +135,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
         raise SettingsError("distill.teacher and the teacher that is handed over go together")
     run, out = config.train, Path(config.train.out_dir)
     place = stack.enter_context(ddp.joined(run.device))
-    _set_up(place, run.memory_cap_gb)
+    _set_up(place, config)
     _refuse_empty_parts(config, place)
     saved = resume_point(config, out / "last.pt")
     if place.is_first:
@@ -214,15 +214,16 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     return opened
 
 
-def _set_up(place: ddp.Place, memory_cap_gb: float) -> None:
+def _set_up(place: ddp.Place, config: TrainConfig) -> None:
     """Settings of the GPU: its memory's ceiling, and no rounding of fp32 to ten bits."""
+    memory_cap_gb = config.train.memory_cap_gb
     if place.device.type != "cuda":
         if memory_cap_gb:
             raise SettingsError("train.memory_cap_gb: is for GPUs; leave it 0 here")
         return
     # cuDNN's TF32 would round the front end's products; 16-bit autocast does not need it.
     torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = not config.train.crop_frames_min  # a search for each length
     if memory_cap_gb:
         total = torch.cuda.get_device_properties(place.device).total_memory
         share = min(1.0, memory_cap_gb * 1e9 / total)
@@ -301,7 +302,9 @@ def _targets(
 
 
 def _flops(config: TrainConfig, student: Student, objective: Objective, place: ddp.Place) -> float:
-    shape = (1, config.train.crop_frames, student.fbank.n_mels)
+    run = config.train
+    mean_frames = (run.crop_frames + (run.crop_frames_min or run.crop_frames)) // 2
+    shape = (1, mean_frames, student.fbank.n_mels)
     return training_flops(objective.backbone, torch.zeros(shape, device=place.device))
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from groove.errors import TrainingError
 from groove.training import ddp, precision
 from groove.training.batch import Batch
+from groove.training.lengths import frames_of_step, shortened
 from groove.training.masking import spec_augment
 from groove.training.objective import PARTS
 from groove.training.run import SHOWN, Run
@@ -45,6 +46,9 @@ def take_step(run: Run, batch: Batch, margin: float) -> Taken:
     if run.material.has_unlabelled:
         n_labelled = ddp.total(n_labelled, place) / place.world_size
     moved = batch.to(place.device)
+    if config.train.crop_frames_min:
+        n_frames = frames_of_step(config, run.progress.step)
+        moved = shortened(moved, n_frames, run.student.fbank)
     frames = _frames(run, moved)  # [B, T, M]
     target = _target(run, moved)  # [B, D'] or None
     run.optimizer.zero_grad(set_to_none=True)
