@@ -2,9 +2,12 @@
 
 python benchmarks/embed_pool.py --speech SPEECH --pool train --model campplus-zh-en --out FOLDER
 python benchmarks/calibrate.py --embeddings FOLDER --model campplus-zh-en
+python benchmarks/embed_pool.py --speech SPEECH --pool train --model campplus-zh-en --out FOLDER \
+    --telephone --speakers 800
+python benchmarks/calibrate.py --embeddings FOLDER --model campplus-zh-en --telephone
 
 Writes the measured card fields into groove/assets/catalogue.json and prints the table for
-RESULTS.md. The rules stand in groove/evaluation/card_measures.py and were fixed before looking at
+RESULTS.md; with --telephone those of telephone sound alone. The rules stand in groove/evaluation/card_measures.py and were fixed before looking at
 any evaluation speaker; `groove calibrate` measures by the same ones.
 """
 
@@ -20,7 +23,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from groove.evaluation.card_measures import CONDITIONS, EmbeddedSet, MeasuredCard, measure_card
+from groove.card import NarrowBand
+from groove.evaluation.card_measures import CONDITIONS, EmbeddedSet, measure_card
 
 CATALOGUE = Path(__file__).resolve().parent.parent / "groove" / "assets" / "catalogue.json"
 
@@ -31,10 +35,10 @@ def load(folder: Path, pool: str, condition: str) -> EmbeddedSet:
         return EmbeddedSet(data["embedding"], data["speaker_id"], utterance, data["speech_s"])
 
 
-def update(model: str, measured: MeasuredCard) -> None:
+def update(model: str, measured: dict[str, object]) -> None:
     entries = json.loads(CATALOGUE.read_text(encoding="utf-8"))
     (entry,) = (e for e in entries if e["name"] == model)
-    entry["card"] |= asdict(measured)
+    entry["card"] |= measured
     CATALOGUE.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -44,9 +48,17 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--pool", default="train")
     parser.add_argument("--measured-on", default="training pool")
+    parser.add_argument("--telephone", action="store_true", help="what embed_pool.py made so")
     given = parser.parse_args()
-    sets = {name: load(given.embeddings, given.pool, name) for name in CONDITIONS}
-    update(given.model, measure_card(sets, given.measured_on, print))
+    pool = f"{given.pool}-telephone" if given.telephone else given.pool
+    on = f"{given.measured_on}, through a telephone" if given.telephone else given.measured_on
+    sets = {name: load(given.embeddings, pool, name) for name in CONDITIONS}
+    measured = measure_card(sets, on, print)
+    if given.telephone:
+        narrow = NarrowBand(measured.thresholds, measured.calibration)
+        update(given.model, {"narrow_band": asdict(narrow)})
+    else:
+        update(given.model, asdict(measured))
 
 
 if __name__ == "__main__":

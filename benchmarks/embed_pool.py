@@ -4,7 +4,8 @@ python benchmarks/embed_pool.py --speech SPEECH --pool train --model campplus-zh
 
 Writes FOLDER/POOL-CONDITION.npz: embedding [N, D], speaker_id, corpus, language, speech_s, seconds.
 Conditions: full, 6 and 10 (one speaker's utterances joined), and crops of 0.5, 0.75, 1, 1.5, 2 and
-3 s by seed. A condition that is already there is not made again.
+3 s by seed. A condition that is already there is not made again. With --telephone each is heard
+through a telephone (see groove/evaluation/card_pieces.py) and the files are POOL-telephone-....
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from benchmarks.pools import PoolUtterance, crop, joined, read_joined, read_pool
 from groove.api import Embedder
 from groove.audio import SAMPLE_RATE, read_audio
 from groove.evaluation.card_measures import CROPS_S, JOINED_S
+from groove.evaluation.card_pieces import by_telephone
 
 SEED = 20261124
 Item = tuple[PoolUtterance, Callable[[], NDArray[np.float32]]]
@@ -50,9 +52,11 @@ def items(pool: list[PoolUtterance], condition: str, limit: int) -> Iterator[Ite
         yield u, lambda u=u, rng=rng: crop(read_audio(u.path), float(condition), rng)
 
 
-def embed(work: list[Item], embedder: Embedder, out: Path) -> None:
+def embed(work: list[Item], embedder: Embedder, out: Path, *, telephone: bool = False) -> None:
     def one(item: Item) -> tuple[PoolUtterance, NDArray[np.float32] | None, float, float]:
         waveform = item[1]()
+        if telephone:
+            waveform = by_telephone(waveform, f"{item[0].speaker_id}/{item[0].path.name}")
         examined = embedder.examine((waveform, SAMPLE_RATE))
         return item[0], examined.embedding, examined.speech.speech_s, len(waveform) / SAMPLE_RATE
 
@@ -78,6 +82,14 @@ def embed(work: list[Item], embedder: Embedder, out: Path) -> None:
     print(f"{out}: {len(kept)} embedded, {len(refused)} refused", flush=True)
 
 
+def drawn(pool: list[PoolUtterance], n_speakers: int | None) -> list[PoolUtterance]:
+    """The utterances of so many speakers."""
+    speakers = sorted({u.speaker_id for u in pool})
+    order = np.random.default_rng(SEED).permutation(len(speakers))[:n_speakers]
+    chosen = {speakers[i] for i in order}
+    return [u for u in pool if u.speaker_id in chosen]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--speech", type=Path, required=True)
@@ -85,15 +97,19 @@ def main() -> None:
     parser.add_argument("--model", default="campplus-zh-en")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=4, help="cropped utterances a speaker")
+    parser.add_argument("--speakers", type=int, help="as many, drawn by seed; all if left out")
     parser.add_argument("--conditions", nargs="*")
+    parser.add_argument("--telephone", action="store_true")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     embedder = Embedder(given.model, threads=1)
-    pool = read_pool(given.speech / given.pool)
+    pool = drawn(read_pool(given.speech / given.pool), given.speakers)
     for condition in given.conditions or ["full", *(f"{s:g}" for s in JOINED_S + CROPS_S)]:
-        out = given.out / f"{given.pool}-{condition}.npz"
+        name = f"{given.pool}-telephone" if given.telephone else given.pool
+        out = given.out / f"{name}-{condition}.npz"
         if not out.exists():
-            embed(list(items(pool, condition, given.limit)), embedder, out)
+            work = list(items(pool, condition, given.limit))
+            embed(work, embedder, out, telephone=given.telephone)
 
 
 if __name__ == "__main__":

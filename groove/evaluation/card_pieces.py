@@ -51,12 +51,15 @@ class Piece:
         gap = np.zeros(round(GAP_S * SAMPLE_RATE), np.float32)
         with_gaps = [part for whole in parts for part in (whole, gap)][:-1]
         waveform = np.concatenate(with_gaps)
-        return self._through_telephone(waveform) if self.telephone else waveform, SAMPLE_RATE
+        if self.telephone:
+            waveform = by_telephone(waveform, self.utterances[0].utterance_id)
+        return waveform, SAMPLE_RATE
 
-    def _through_telephone(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One of four kinds of telephone, which depends on the utterance alone."""
-        kind = crc32(self.utterances[0].utterance_id.encode()) % 4
-        return telephone(waveform, ("alaw", "ulaw")[kind % 2], whole_band=kind >= 2)
+
+def by_telephone(waveform: NDArray[np.float32], utterance_id: str) -> NDArray[np.float32]:
+    """Through one of four kinds of telephone, which depends on the utterance's name alone."""
+    kind = crc32(utterance_id.encode()) % 4
+    return telephone(waveform, ("alaw", "ulaw")[kind % 2], whole_band=kind >= 2)
 
 
 def embed_pieces(
