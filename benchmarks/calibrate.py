@@ -4,11 +4,13 @@ python benchmarks/embed_pool.py --speech SPEECH --pool train --model campplus-zh
 python benchmarks/calibrate.py --embeddings FOLDER --model campplus-zh-en
 python benchmarks/embed_pool.py --speech SPEECH --pool train --model campplus-zh-en --out FOLDER \
     --telephone --speakers 800
-python benchmarks/calibrate.py --embeddings FOLDER --model campplus-zh-en --telephone
+python benchmarks/calibrate.py --embeddings FOLDER --model campplus-zh-en --telephone \
+    --speakers 800
 
 Writes the measured card fields into groove/assets/catalogue.json and prints the table for
-RESULTS.md; with --telephone those of telephone sound alone. The rules stand in groove/evaluation/card_measures.py and were fixed before looking at
-any evaluation speaker; `groove calibrate` measures by the same ones.
+RESULTS.md; with --telephone those of telephone sound alone, which go when the others are measured
+again. The rules stand in groove/evaluation/card_measures.py and were fixed before looking at any
+evaluation speaker; `groove calibrate` measures by the same ones.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.embed_pool import pool_name
 from groove.card import NarrowBand
 from groove.evaluation.card_measures import CONDITIONS, EmbeddedSet, measure_card
 
@@ -48,9 +51,10 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--pool", default="train")
     parser.add_argument("--measured-on", default="training pool")
-    parser.add_argument("--telephone", action="store_true", help="what embed_pool.py made so")
+    parser.add_argument("--telephone", action="store_true", help="as embed_pool.py was told")
+    parser.add_argument("--speakers", type=int, help="likewise")
     given = parser.parse_args()
-    pool = f"{given.pool}-telephone" if given.telephone else given.pool
+    pool = pool_name(given.pool, given.speakers, telephone=given.telephone)
     on = f"{given.measured_on}, through a telephone" if given.telephone else given.measured_on
     sets = {name: load(given.embeddings, pool, name) for name in CONDITIONS}
     measured = measure_card(sets, on, print)
@@ -58,7 +62,7 @@ def main() -> None:
         narrow = NarrowBand(measured.thresholds, measured.calibration)
         update(given.model, {"narrow_band": asdict(narrow)})
     else:
-        update(given.model, asdict(measured))
+        update(given.model, {**asdict(measured), "narrow_band": None})
 
 
 if __name__ == "__main__":

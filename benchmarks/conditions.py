@@ -302,7 +302,7 @@ def kept_promises(
     """Cells of a table: FMR and FNMR at the default threshold, Cllr and its minimum."""
     trials = Trials.of(items, rows, np.flatnonzero(heard(rows)))
     shorter = what.speech_s[trials.sides].min(axis=1)
-    narrow = what.narrow_band[trials.sides].any(axis=1)
+    narrow = what.narrow_band[trials.sides].all(axis=1)
     thresholds = np.empty(len(shorter))
     for is_narrow in (False, True):
         chosen = narrow == is_narrow

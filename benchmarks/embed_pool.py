@@ -5,7 +5,7 @@ python benchmarks/embed_pool.py --speech SPEECH --pool train --model campplus-zh
 Writes FOLDER/POOL-CONDITION.npz: embedding [N, D], speaker_id, corpus, language, speech_s, seconds.
 Conditions: full, 6 and 10 (one speaker's utterances joined), and crops of 0.5, 0.75, 1, 1.5, 2 and
 3 s by seed. A condition that is already there is not made again. With --telephone each is heard
-through a telephone (see groove/evaluation/card_pieces.py) and the files are POOL-telephone-....
+through a telephone (see groove/evaluation/card_pieces.py); the files are POOL-telephone-... then.
 """
 
 from __future__ import annotations
@@ -82,6 +82,12 @@ def embed(work: list[Item], embedder: Embedder, out: Path, *, telephone: bool = 
     print(f"{out}: {len(kept)} embedded, {len(refused)} refused", flush=True)
 
 
+def pool_name(pool: str, n_speakers: int | None, *, telephone: bool) -> str:
+    """How the files begin."""
+    parts = [pool, "telephone" if telephone else "", f"{n_speakers}" if n_speakers else ""]
+    return "-".join(filter(None, parts))
+
+
 def drawn(pool: list[PoolUtterance], n_speakers: int | None) -> list[PoolUtterance]:
     """The utterances of so many speakers."""
     speakers = sorted({u.speaker_id for u in pool})
@@ -105,7 +111,7 @@ def main() -> None:
     embedder = Embedder(given.model, threads=1)
     pool = drawn(read_pool(given.speech / given.pool), given.speakers)
     for condition in given.conditions or ["full", *(f"{s:g}" for s in JOINED_S + CROPS_S)]:
-        name = f"{given.pool}-telephone" if given.telephone else given.pool
+        name = pool_name(given.pool, given.speakers, telephone=given.telephone)
         out = given.out / f"{name}-{condition}.npz"
         if not out.exists():
             work = list(items(pool, condition, given.limit))

@@ -22,6 +22,7 @@ from groove.api import Embedder, Verifier
 from groove.bootstrap import bootstrap_interval
 from groove.curve import DetPoints
 from groove.embedder import Examined
+from groove.verifier import channel_of
 
 SETTINGS: dict[str, dict[str, float]] = {
     "whole utterance": {},
@@ -76,7 +77,7 @@ def promised(pool: list[PoolUtterance], examined: list[Examined], model: str) ->
                 judged = verifier.judge(
                     score,
                     min(a.speech.speech_s, b.speech.speech_s),
-                    narrow_band=a.speech.is_narrow_band or b.speech.is_narrow_band,
+                    channel=channel_of(a.speech.is_narrow_band, b.speech.is_narrow_band),
                 )
                 accepted = judged.decision == "same"
                 wrong[same] += accepted != same

@@ -51,7 +51,7 @@ class ThresholdTable:
 
 @dataclass(frozen=True)
 class NarrowBand:
-    """What was measured on telephone sound, of which nothing above 4 kHz is left.
+    """What was measured on trials of telephone sound on both sides (see `groove.speech`).
 
     Strangers on the telephone are more alike than in a wide band, so the thresholds of the one do
     not keep their promise on the other.
@@ -94,6 +94,8 @@ class ModelCard:
             raise CardError("card: embedding_size, window_s, num_crops or crop_s out of range")
         if (self.num_crops == 0) != (self.crop_s == 0):
             raise CardError("card: num_crops and crop_s go together; both zero for a whole pass")
+        if self.narrow_band and not (self.narrow_band.thresholds and self.calibration):
+            raise CardError("card: narrow_band wants thresholds, and a calibration beside its own")
         if self.front_end_hash not in ("", self.fbank.hash):
             raise CardError(
                 f"card: front-end hash {self.front_end_hash} but its settings give "
@@ -110,7 +112,7 @@ class ModelCard:
                 raise CardError(f"card: {field.name} is {value!r}; wanted a finite number")
 
     def calibration_for(self, *, narrow_band: bool) -> Calibration | None:
-        """The calibration for a trial, of telephone sound on either side or not."""
+        """The calibration for a trial, of telephone sound on both sides or not."""
         if narrow_band and self.narrow_band is not None:
             return self.narrow_band.calibration
         return self.calibration
@@ -118,7 +120,8 @@ class ModelCard:
     def table_for(self, speech_s: float, *, narrow_band: bool = False) -> ThresholdTable | None:
         """The table for a trial whose shorter side holds ``speech_s`` seconds of speech.
 
-        With ``narrow_band`` it is one of those measured on telephone sound, if the card has any.
+        With ``narrow_band``, telephone sound on both sides, it is one of those that were measured
+        on such trials, if the card has any.
 
         It is the first that was measured with at least so much speech: the score of two strangers
         grows with the amount of speech, so that table's thresholds keep their promise. Beyond the
@@ -161,13 +164,15 @@ class ModelCard:
             raise CardError(
                 f"the model card is damaged ({error!r}); export or import the model again"
             ) from None
-        if version not in range(1, CARD_VERSION + 1):
+        if type(version) is not int or not 1 <= version <= CARD_VERSION:
             raise CardError(
                 f"the model card has version {version!r}, this Groove reads 1 to {CARD_VERSION}; "
                 "update Groove, or export the model again"
             )
         if version == 1 and "narrow_band" not in values:
             values["narrow_band"] = None
+        elif version == 1:
+            raise CardError("the model card has version 1 and narrow_band, which came with 2")
         return cls._from_values(values)
 
     @classmethod

@@ -27,6 +27,7 @@ SAME_SOUND_SCORE = 0.99999  # from here on, of equally long recordings: see `_is
 PRIOR = 0.5  # of "same voice" before listening; the probability is for even odds
 
 Verdict = Literal["same", "different", "undecided"]
+Channel = Literal["wide band", "telephone", "mixed"]  # of both sides together
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,15 @@ CLOSE_CALL = Caution(
 
 NOT_FOR_TELEPHONE = Caution(
     "not_for_telephone",
-    "the card's thresholds were not measured on telephone sound: expect more false matches than "
-    "promised; calibrate the model again, or give a smaller --fmr",
+    "both recordings are telephone sound, for which the model holds no measurements of its own: "
+    "expect more false matches than promised",
+    "",
+)
+
+
+MIXED_CHANNELS = Caution(
+    "mixed_channels",
+    "one side is telephone sound, the other is not: the same voice is missed more often",
     "",
 )
 
@@ -76,6 +84,8 @@ class Judgement:
 
     ``llr`` is the natural-log likelihood ratio of "same voice" against "different voices";
     ``probability`` is what follows from it at even prior odds. Both need a calibrated card.
+    ``channel`` says what was compared: "telephone" is telephone sound on both sides, which has
+    thresholds and a calibration of its own.
     """
 
     decision: Verdict
@@ -84,6 +94,7 @@ class Judgement:
     rule: str
     llr: float | None
     probability: float | None
+    channel: Channel
 
 
 @dataclass(frozen=True)
@@ -188,7 +199,8 @@ class Verifier:
             for source, item in zip((a, b), examined, strict=True)
         ]
         shorter_s = min(side.speech.speech_s for side in sides)
-        judged = self.judge(_score(*examined), shorter_s, narrow_band=is_narrow_band(sides))
+        channel = channel_of(*(side.speech.is_narrow_band for side in sides))
+        judged = self.judge(_score(*examined), shorter_s, channel=channel)
         same = [SAME_SOUND] if _is_same_sound(*examined) else []
         return Comparison(
             **asdict(judged),
@@ -200,17 +212,17 @@ class Verifier:
         )
 
     def judge(
-        self, score: float | None, speech_s: float, *, narrow_band: bool = False
+        self, score: float | None, speech_s: float, *, channel: Channel = "wide band"
     ) -> Judgement:
         """The decision for a score, or for none.
 
         Args:
             score: a cosine; None where a side gave no embedding.
             speech_s: seconds of speech of the shorter side.
-            narrow_band: whether either side is telephone sound.
+            channel: see `channel_of`.
         """
-        threshold = self._threshold(speech_s, narrow_band)
-        llr = self._llr(score, speech_s, narrow_band)
+        threshold = self._threshold(speech_s, channel)
+        llr = self._llr(score, speech_s, channel)
         return Judgement(
             decision=_decide(score, threshold.value),
             score=score,
@@ -218,14 +230,30 @@ class Verifier:
             rule=threshold.rule,
             llr=llr,
             probability=None if llr is None else probability(llr, PRIOR),
+            channel=channel,
         )
 
-    def cautions(self, sides: Iterable[Side], judged: Judgement | None = None) -> Iterator[Caution]:
-        """What is wrong with recordings, with the rule that judges them, and with its answer."""
-        if judged is not None and _is_close_call(judged):
-            yield CLOSE_CALL
-        sides = list(sides)
-        if self._given is None and self.card.narrow_band is None and is_narrow_band(sides):
+    def cautions(
+        self,
+        sides: Iterable[Side],
+        judged: Judgement | None = None,
+        *,
+        channel: Channel = "wide band",
+    ) -> Iterator[Caution]:
+        """What is wrong with recordings, with the rule that judges them, and with its answer.
+
+        Args:
+            sides: the recordings.
+            judged: the answer; None where there is none.
+            channel: of an answer that is no `Judgement`.
+        """
+        if judged is not None:
+            channel = judged.channel
+            if _is_close_call(judged):
+                yield CLOSE_CALL
+        if channel == "mixed":
+            yield MIXED_CHANNELS
+        if channel == "telephone" and self.card.narrow_band is None and self._is_measured:
             yield NOT_FOR_TELEPHONE
         for side in sides:
             for found in side.speech.warnings(self.card.min_speech_s, self.card.short_speech_s):
@@ -246,30 +274,35 @@ class Verifier:
         name = source_name(source)
         return self.embedder.examine(source, lambda seconds: progress(name, seconds))
 
-    def _llr(self, score: float | None, speech_s: float, narrow_band: bool) -> float | None:
-        calibration = self.card.calibration_for(narrow_band=narrow_band)
+    @property
+    def _is_measured(self) -> bool:
+        """Whether an answer holds anything that was measured."""
+        return self._given is None or self.card.calibration is not None
+
+    def _llr(self, score: float | None, speech_s: float, channel: Channel) -> float | None:
+        calibration = self.card.calibration_for(narrow_band=channel == "telephone")
         if score is None or calibration is None:
             return None
         return float(calibration.llr(score, speech_s))
 
     def row_for(
-        self, speech_s: float, *, narrow_band: bool = False
+        self, speech_s: float, *, channel: Channel = "wide band"
     ) -> tuple[ThresholdTable, ThresholdRow] | None:
         """The measured row behind the threshold; None for a threshold that was given.
 
         Args:
             speech_s: seconds of speech of the shorter side.
-            narrow_band: whether either side is telephone sound.
+            channel: see `channel_of`.
         """
         if self._given is not None:
             return None
-        table = self.card.table_for(speech_s, narrow_band=narrow_band)
+        table = self.card.table_for(speech_s, narrow_band=channel == "telephone")
         assert table is not None  # `_require_rows` saw to it
         return table, table.row_for(self._fmr)
 
-    def _threshold(self, speech_s: float, narrow_band: bool) -> _Threshold:
+    def _threshold(self, speech_s: float, channel: Channel) -> _Threshold:
         """The threshold for a trial whose shorter side holds ``speech_s`` seconds of speech."""
-        measured = self.row_for(speech_s, narrow_band=narrow_band)
+        measured = self.row_for(speech_s, channel=channel)
         if measured is None:
             assert self._given is not None
             return _Threshold(self._given, "the threshold that you gave")
@@ -295,9 +328,16 @@ def _require_rows(card: ModelCard, fmr: float) -> None:
         table.row_for(fmr)
 
 
-def is_narrow_band(sides: Iterable[Side]) -> bool:
-    """Whether any of them is telephone sound: what the other has above 4 kHz then tells nothing."""
-    return any(side.speech.is_narrow_band for side in sides)
+def channel_of(a_is_narrow: bool, b_is_narrow: bool) -> Channel:
+    """What two sides are together.
+
+    Two strangers on the telephone sound more alike than two in a wide band, so they have thresholds
+    of their own. One on the telephone and one in a wide band do not: the ordinary threshold keeps
+    its promise (RESULTS.md, section 2).
+    """
+    if a_is_narrow and b_is_narrow:
+        return "telephone"
+    return "mixed" if a_is_narrow or b_is_narrow else "wide band"
 
 
 def _score(a: Examined, b: Examined) -> float | None:

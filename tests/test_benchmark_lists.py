@@ -69,12 +69,12 @@ def test_a_difference_is_taken_of_the_trials_that_both_could_score(
 def test_a_promise_is_counted_at_the_threshold_of_each_trials_speech(
     rng: np.random.Generator,
 ) -> None:
-    """And, where a side is telephone sound, at that of its own tables."""
+    """And, where both sides are telephone sound, at that of its own tables."""
     card = replace(groove.open_encoder(threads=1).card, narrow_band=telephone_card().narrow_band)
     people = [f"{i:02d}" for i in range(20) for _ in range(3)]
     listed = [Item(Path("x"), person, "all", BOTH) for person in people]
     rows = rng.standard_normal((20, 8)).repeat(3, axis=0) + 0.6 * rng.standard_normal((60, 8))
-    speech, narrow = rng.uniform(1, 9, 60), rng.random(60) < 0.2
+    speech, narrow = rng.uniform(1, 9, 60), rng.random(60) < 0.5
     what = Heard(speech, narrow)
     fmr, fnmr, cost = kept_promises(listed, rows, what, card, n_draws=20).split(" | ")
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -83,11 +83,11 @@ def test_a_promise_is_counted_at_the_threshold_of_each_trials_speech(
         for j in range(i):
             same, score = people[i] == people[j], float(unit[i] @ unit[j])
             least = min(speech[i], speech[j])
-            either = bool(narrow[i] or narrow[j])
-            table = card.table_for(least, narrow_band=either)
+            both = bool(narrow[i] and narrow[j])
+            table = card.table_for(least, narrow_band=both)
             accepted = score >= table.row_for(0.01).threshold
             wrong[same].append(accepted != same)
-            llrs[same].append(card.calibration_for(narrow_band=either).llr(score, least))
+            llrs[same].append(card.calibration_for(narrow_band=both).llr(score, least))
     assert float(fmr.split()[0]) == pytest.approx(100 * np.mean(wrong[False]), abs=0.006)
     assert float(fnmr.split()[0]) == pytest.approx(100 * np.mean(wrong[True]), abs=0.006)
     assert float(cost.split()[0]) == pytest.approx(cllr(llrs[True], llrs[False]), abs=6e-4)

@@ -118,15 +118,26 @@ def test_without_such_measures_telephone_sound_gets_the_others_and_old_programs_
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"thresholds": []}, "narrow_band has fields"),
-        ({"thresholds": [], "calibration": None}, "damaged"),
+        ({"thresholds": []}, r"narrow_band has fields \['thresholds'\]; wanted"),
         ({"thresholds": [{}], "calibration": {}}, r"narrow_band.thresholds\[0\] has fields"),
-        ([], "damaged|narrow_band"),
+        ([], r"narrow_band has fields \[\]; wanted"),
+        ("none of it", "narrow_band wants thresholds, and a calibration"),
     ],
 )
 def test_damaged_measures_of_telephone_sound_are_refused(value: object, message: str) -> None:
-    values = json.loads(telephone_card().to_json()) | {"narrow_band": value}
+    values = json.loads(telephone_card().to_json())
+    if value == "none of it":
+        values["narrow_band"]["thresholds"] = []
+    else:
+        values["narrow_band"] = value
     with pytest.raises(CardError, match=message):
+        ModelCard.from_json(json.dumps(values))
+
+
+@pytest.mark.parametrize("version", [1, True, 1.0, 2.0, "2"])
+def test_a_version_is_a_whole_number_that_knows_its_fields(version: object) -> None:
+    values = json.loads(telephone_card().to_json()) | {"card_version": version}
+    with pytest.raises(CardError, match=r"the model card has version"):
         ModelCard.from_json(json.dumps(values))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from groove.evaluation.card_measures import CONDITIONS, EmbeddedSet, length_tria
 from groove.evaluation.card_pieces import Piece, embed_pieces, limited, pieces_of
 from groove.manifest import Utterance
 from groove.telephone import telephone
-from tests.conftest import VOICE_A, VOICE_B
+from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
 from tests.fakes import FakeEncoder, fake_card
 
 N_SPEAKERS, N_EACH, D = 60, 3, 24
@@ -141,7 +142,7 @@ def test_pieces_are_functions_of_manifest_and_seed() -> None:
 def test_a_piece_by_telephone_is_one_of_four_kinds_and_says_so_in_the_cache() -> None:
     listed = [Utterance(f"u{i}", "a", VOICE_A, 5.0) for i in range(40)]
     plain = Piece((listed[0],), "full").read()[0]
-    heard = [Piece((u,), "full", telephone=True).read()[0] for u in listed]
+    heard = [Piece((u,), "full", on_telephone=True).read()[0] for u in listed]
     kinds = [
         telephone(plain, law, whole_band=whole) for law in ("alaw", "ulaw") for whole in (0, 1)
     ]
@@ -149,10 +150,10 @@ def test_a_piece_by_telephone_is_one_of_four_kinds_and_says_so_in_the_cache() ->
     assert all(len(of_one) == 1 for of_one in found) and {k for (k,) in found} == {0, 1, 2, 3}
     with EmbeddingCache() as cache:
         embedder = Embedder(FakeEncoder(min_speech_s=0.01))
-        pair = [
-            Utterance(f"{s}{i}", s, v, 5.0) for s in "ab" for i, v in enumerate((VOICE_A, VOICE_B))
-        ]
-        sets = [embed_pieces(pair, embedder, cache, telephone=on) for on in (False, True, False)]
+        voices = {"a1": VOICE_A, "a2": VOICE_A2, "b1": VOICE_B}
+        pair = [Utterance(name, name[0], voice, 5.0) for name, voice in voices.items()]
+        again = (False, True, False)
+        sets = [embed_pieces(pair, embedder, cache, on_telephone=on) for on in again]
     for condition, wide in sets[0].items():
         np.testing.assert_array_equal(wide.embedding, sets[2][condition].embedding)
         assert not np.allclose(wide.embedding, sets[1][condition].embedding)
@@ -165,6 +166,18 @@ def test_a_card_takes_both(sets: dict[str, EmbeddedSet]) -> None:
     assert card.narrow_band is not None and card.narrow_band.calibration == narrow.calibration
     assert {t.measured_on for t in card.narrow_band.thresholds} == {"calls"}
     assert wide.applied_to(card).narrow_band is None  # nothing old stays beside the new
+
+
+def test_telephone_tables_that_miss_a_rate_are_left_out(sets: dict[str, EmbeddedSet]) -> None:
+    """Else a promise that wide-band speech can have would be refused to everybody."""
+    wide, narrow = measure_card(sets, "rooms"), measure_card(sets, "calls")
+    first, *rest = narrow.thresholds
+    holes = tuple(replace(row, threshold=None, fnmr=None) for row in first.rows)
+    poor = replace(narrow, thresholds=(replace(first, rows=holes), *rest))
+    card = wide.applied_to(fake_card(), on_telephone=poor)
+    assert card.narrow_band is not None and card.narrow_band.thresholds == tuple(rest)
+    with pytest.raises(ScoringError, match="no table of telephone sound measures all"):
+        wide.applied_to(fake_card(), on_telephone=replace(poor, thresholds=poor.thresholds[:1]))
 
 
 def test_what_no_piece_could_be_made_of_is_counted(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ import pytest
 import soundfile
 
 from groove.audio import read_audio
+from groove.card_file import write_card
 from groove.encoder import OnnxEncoder
 from groove.scoring import cosine
 from tests.conftest import ROOT, VOICE_A, VOICE_A2, VOICE_B
+from tests.fakes import telephone_card
 from tests.test_cli import TINY_MODEL, groove
 
 
@@ -52,6 +55,17 @@ def test_it_prints_the_score_of_groove_compare(program: Path, a: Path, b: Path) 
         groove("compare", str(a), str(b), "--model", str(TINY_MODEL), "--json").stdout
     )
     assert float(done.stdout) == pytest.approx(values["score"], abs=1e-4)
+
+
+def test_it_reads_cards_that_know_telephone_sound(program: Path, tmp_path: Path) -> None:
+    card = OnnxEncoder(TINY_MODEL, threads=1).card
+    known = telephone_card()
+    card = replace(card, calibration=known.calibration, narrow_band=known.narrow_band)
+    copy = write_card(TINY_MODEL, card, tmp_path / "two.onnx")
+    assert b'"card_version": 2' in copy.read_bytes()
+    ours, theirs = run(program, copy, VOICE_A, VOICE_B), run(program, TINY_MODEL, VOICE_A, VOICE_B)
+    assert ours.returncode == 0, ours.stderr
+    assert ours.stdout == theirs.stdout
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "PCM_32", "FLOAT"])

@@ -109,14 +109,15 @@ def test_a_calibration_is_fitted_on_scores_made_as_the_trials_are(
     assert fitted.bias == pytest.approx(wanted.bias, rel=1e-3)
 
 
-def test_trials_with_telephone_sound_on_either_side_have_their_own_likelihood(
+def test_trials_with_telephone_sound_on_both_sides_have_their_own_likelihood(
     trial_set: TrialSet, found: dict[Path, Embedded]
 ) -> None:
-    """The second enrollment recording of speaker 1, and the test of speaker 2."""
-    for path in (Path("1-1"), Path("2-2")):
+    """All of speakers 1 and 2 and the test of speaker 3; half the enrollment of speaker 4."""
+    calls = [f"{who}-{i}" for who in (1, 2) for i in range(3)] + ["3-2", "4-1"]
+    for path in map(Path, calls):
         found[path] = replace(found[path], narrow_band=True)
     sides = EmbeddedTrials.of(trial_set, found, D)
-    narrow = (sides.table.enrollment == 1) | (sides.table.test == 2)
+    narrow = np.isin(sides.table.enrollment, (1, 2)) & np.isin(sides.table.test, (1, 2, 3))
     np.testing.assert_array_equal(sides.narrow_band(), narrow)
     card = telephone_card()
     assert card.calibration is not None and card.narrow_band is not None

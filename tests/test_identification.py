@@ -32,9 +32,9 @@ def unit_rows(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
 
 
 def gallery_of(matrix: np.ndarray) -> Gallery:
-    return Gallery(
-        np.arange(len(matrix)), matrix.astype(np.float32), np.full(len(matrix), 3, np.float32)
-    )
+    n = len(matrix)
+    speech_s, narrow_band = np.full(n, 3, np.float32), np.zeros(n, np.bool_)
+    return Gallery(np.arange(n), matrix.astype(np.float32), speech_s, narrow_band)
 
 
 def test_search_is_exact_over_several_blocks(rng: np.random.Generator) -> None:
@@ -52,7 +52,8 @@ def test_search_is_exact_over_several_blocks(rng: np.random.Generator) -> None:
 
 
 def test_ties_come_in_the_order_of_keys_and_top_may_exceed_n() -> None:
-    gallery = Gallery(np.array([9, 4, 7]), np.eye(3, dtype=np.float32), np.ones(3, np.float32))
+    nobody = np.zeros(3, np.bool_)
+    gallery = Gallery(np.array([9, 4, 7]), np.eye(3, dtype=np.float32), np.ones(3), nobody)
     scores = np.array([0.5, 0.5, 0.5], np.float32)
     assert gallery.keys[gallery.best(scores, 2)].tolist() == [4, 7]
     assert len(gallery.best(scores, 50)) == 3
@@ -68,11 +69,16 @@ def test_the_builder_means_by_person_whatever_the_order_and_blocks(
     rows, speech = unit_rows(rng, 50, 16), rng.uniform(1, 5, 50).astype(np.float32)
     means = np.stack([rows[owners == key].mean(axis=0) for key in keys])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
+    narrow = rng.random(50) < 0.8
+    narrow[owners == 10] = True  # all that is enrolled of this one
+    narrow[np.flatnonzero(owners == 11)[-1]] = False
     order = rng.permutation(50)
     builder = GalleryBuilder(keys, 16)
     for part in np.array_split(order, 7):
-        builder.add(owners[part], rows[part], speech[part])
+        builder.add(owners[part], rows[part], speech[part], narrow[part])
     built = builder.build()
+    assert built.narrow_band.tolist() == [bool(narrow[owners == key].all()) for key in keys]
+    assert built.narrow_band[1] and not built.narrow_band[2]
     np.testing.assert_allclose(built.matrix, means, atol=1e-6)
     np.testing.assert_allclose(built.speech_s, [speech[owners == k].sum() for k in keys], rtol=1e-6)
 

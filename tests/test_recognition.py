@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from groove.audio import SAMPLE_RATE, read_audio
 from groove.errors import ModelMismatch, NoSpeech, OtherVoice, SettingsError, StoreError
 from groove.telephone import telephone
 from groove.verifier import Verifier
+from groove.voiceprints.identification import threshold_for
+from groove.voiceprints.people import StoredUtterance
 from groove.voiceprints.recognition import Recognizer
 from groove.voiceprints.store import VoiceprintStore
 from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
@@ -108,22 +111,94 @@ def test_the_threshold_follows_the_population(tmp_path: Path) -> None:
     assert answer.threshold == 0.95 and answer.measured and "among 2 people" in answer.rule
 
 
-def test_telephone_sound_is_judged_by_what_was_measured_on_it(tmp_path: Path) -> None:
+def by_telephone(path: Path) -> tuple[np.ndarray, int]:
+    return telephone(read_audio(path), "ulaw"), SAMPLE_RATE
+
+
+def test_telephone_sound_on_both_sides_is_judged_by_what_was_measured_on_it(
+    tmp_path: Path,
+) -> None:
+    """Enrolled by telephone or not, asked by telephone or not."""
     card = telephone_card()
     known = recognizer(tmp_path, narrow_band=card.narrow_band)
-    known.enroll("a", [VOICE_A])
-    call = (telephone(read_audio(VOICE_A2), "ulaw"), SAMPLE_RATE)
-    for source, threshold, where in ((VOICE_A2, 0.90, "nothing"), (call, 0.99, "calls")):
-        verified, identified = known.verify("a", source), known.identify(source)
-        assert verified.threshold == threshold and where in verified.rule
-        assert where in identified.rule and identified.threshold >= threshold
-        calibration = card.calibration_for(narrow_band=source is call)
-        assert calibration is not None and verified.score is not None
+    known.enroll("wide", [VOICE_A])
+    known.enroll("call", [by_telephone(VOICE_A)])
+    known.enroll("both", [VOICE_A, by_telephone(VOICE_A)], same_person=True)
+    stored = [u.narrow_band for name in ("wide", "call", "both") for u in _utterances(known, name)]
+    assert stored == [False, True, False, True]
+    for name, source, channel in (
+        ("wide", VOICE_A2, "wide band"),
+        ("call", VOICE_A2, "mixed"),
+        ("wide", by_telephone(VOICE_A2), "mixed"),
+        ("both", by_telephone(VOICE_A2), "mixed"),
+        ("call", by_telephone(VOICE_A2), "telephone"),
+    ):
+        is_call = channel == "telephone"
+        verified = known.verify(name, source)
+        assert verified.channel == channel and verified.threshold == (0.99 if is_call else 0.90)
+        assert ("calls" if is_call else "nothing") in verified.rule
+        assert ("mixed_channels" in {w.code for w in verified.warnings}) is (channel == "mixed")
+        calibration = card.calibration_for(narrow_band=is_call)
         shorter = min(verified.enrolled_speech_s, verified.test.speech.speech_s)
+        assert calibration is not None and verified.score is not None
         assert verified.llr == pytest.approx(calibration.llr(verified.score, shorter))
-        (candidate,) = identified.candidates
-        odds = math.exp(calibration.llr(candidate.score, shorter))
-        assert candidate.probability == pytest.approx(odds / (1 + odds), rel=1e-3)
+
+
+def test_identifying_weighs_each_person_by_how_they_were_enrolled(tmp_path: Path) -> None:
+    card = telephone_card()
+    known = recognizer(tmp_path, narrow_band=card.narrow_band)
+    known.enroll("wide", [VOICE_A])
+    known.enroll("call", [by_telephone(VOICE_A)])
+    for source, channels in (
+        (VOICE_A2, {"wide": "wide band", "call": "mixed"}),
+        (by_telephone(VOICE_A2), {"wide": "mixed", "call": "telephone"}),
+    ):
+        answer = known.identify(source)
+        assert {c.name: c.channel for c in answer.candidates} == channels
+        thresholds, llrs = {}, {}
+        for name, channel in channels.items():
+            narrow = channel == "telephone"
+            thresholds[name] = threshold_for(
+                card, answer.test.speech.speech_s, 2, narrow_band=narrow
+            ).value
+            (candidate,) = [c for c in answer.candidates if c.name == name]
+            assert candidate.accepted == (candidate.score >= thresholds[name])
+            calibration = card.calibration_for(narrow_band=narrow)
+            assert calibration is not None
+            shorter = min(answer.test.speech.speech_s, known.store.person(name).speech_s)
+            llrs[name] = calibration.llr(candidate.score, shorter)
+        odds = {name: math.exp(llr) for name, llr in llrs.items()}
+        for candidate in answer.candidates:
+            chance = odds[candidate.name] / (sum(odds.values()) + 2)
+            assert candidate.probability == pytest.approx(chance, rel=1e-3)
+        first = answer.candidates[0]
+        margins = [c.score - thresholds[c.name] for c in answer.candidates]
+        assert margins == sorted(margins, reverse=True)
+        assert answer.threshold == pytest.approx(thresholds[first.name])
+    assert thresholds["call"] > thresholds["wide"]
+
+
+def test_a_new_recording_of_somebody_enrolled_by_telephone_is_judged_as_what_both_are(
+    tmp_path: Path,
+) -> None:
+    """A telephone threshold of 1, which nothing reaches, stands for a strict one."""
+    narrow = telephone_card().narrow_band
+    assert narrow is not None
+    rows = tuple(replace(row, threshold=1.0) for row in narrow.thresholds[0].rows)
+    strict = replace(narrow, thresholds=(replace(narrow.thresholds[0], rows=rows),))
+    known = recognizer(tmp_path, narrow_band=strict)
+    with pytest.raises(OtherVoice, match=r"threshold 1.00"):  # one by the other
+        known.enroll("a", [by_telephone(VOICE_A), by_telephone(VOICE_A2)])
+    known.enroll("a", [by_telephone(VOICE_A)])
+    with pytest.raises(OtherVoice, match=r"threshold 1.00"):
+        known.enroll("a", [by_telephone(VOICE_A2)])
+    score = known.verify("a", VOICE_A2).score
+    assert score is not None and score >= 0.90
+    known.enroll("a", [VOICE_A2])  # a wide-band one is judged by the ordinary threshold
+
+
+def _utterances(known: Recognizer, name: str) -> tuple[StoredUtterance, ...]:
+    return known.store.person(name).utterances
 
 
 def test_the_rule_says_where_a_mean_was_asked_that_nobody_measured(tmp_path: Path) -> None:

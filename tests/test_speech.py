@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks import degrade
 from benchmarks.speech_checks import SNR_DB, TALK, in_16_bits, read_noise, with_noise
 from benchmarks.speech_checks import wordless_files as _wordless_files
 from benchmarks.synthetic_sounds import at_level, beeping, hum, noise, swelling, tone, wordless
@@ -23,7 +24,6 @@ from tests.conftest import VOICE_A, VOICE_A2, VOICE_B, read_pool
 DETECTOR = SpeechDetector()
 LEVELS_DBFS = (-80.0, -60.0, -40.0, -20.0, -3.0)
 MIN_S, SHORT_S = 0.5, 2.0
-NARROW_CORPORA = ("fsdd",)
 
 
 def heard(waveform: NDArray[np.float32]) -> SpeechReport:
@@ -223,12 +223,21 @@ def test_levels_are_those_of_a_known_signal() -> None:
 
 
 @pytest.mark.parametrize("kind", ["alaw", "ulaw", "8 kHz"])
-def test_telephone_sound_is_told_from_its_spectrum(voice: NDArray[np.float32], kind: str) -> None:
-    narrow = telephone(voice, "ulaw" if kind == "8 kHz" else kind, whole_band=kind == "8 kHz")
-    assert heard(narrow).is_narrow_band and "narrow_band" in codes(heard(narrow))
-    for gain in (0.01, 1.0):
-        assert not heard(voice * np.float32(gain)).is_narrow_band
-    assert not heard(narrow + noise(0.5, len(narrow) / SAMPLE_RATE, 1) * 0.1).is_narrow_band
+def test_telephone_sound_is_told_from_its_spectrum_also_through_hiss(
+    voice: NDArray[np.float32], kind: str
+) -> None:
+    padded = np.concatenate([np.zeros(16_000, np.float32), voice, np.zeros(16_000, np.float32)])
+    law = "ulaw" if kind == "8 kHz" else kind
+    narrow = telephone(padded, law, whole_band=kind == "8 kHz")
+    quiet_dbfs = 20 * np.log10(np.sqrt(np.mean(narrow**2)))
+    hiss = at_level(noise(0.0, len(narrow) / SAMPLE_RATE, 1), quiet_dbfs - 40)  # 40 dB, white
+    for sound, is_narrow in ((narrow, True), (narrow + hiss, True), (padded + hiss, False)):
+        report = heard(sound)
+        assert report.is_narrow_band is is_narrow
+        assert ("narrow_band" in codes(report)) is is_narrow
+    for level in (-3.0, -50.0):
+        assert not heard(in_16_bits(at_level(padded, level))).is_narrow_band
+    assert heard(in_16_bits(at_level(narrow, -40.0))).is_narrow_band
 
 
 def test_nobody_who_says_nothing_is_on_the_telephone() -> None:
@@ -236,16 +245,17 @@ def test_nobody_who_says_nothing_is_on_the_telephone() -> None:
     assert report.high_band_db is None and not report.is_narrow_band
 
 
+@pytest.mark.speech
 def test_real_speech_is_told_from_telephone_sound(speech_root: Path) -> None:
-    """Few corpora of the pool hold recordings that are narrow in truth (fsdd: 8 kHz)."""
-    rows = [r for r in read_pool(speech_root / "train") if r["corpus"] not in NARROW_CORPORA]
-    rows = [rows[i] for i in np.random.default_rng(3).permutation(len(rows))[:200]]
+    """Other speakers than those at whom the limit was chosen; fsdd was recorded at 8 kHz."""
+    rows = read_pool(speech_root / "eval")
+    rows = [rows[i] for i in np.random.default_rng(3).permutation(len(rows))[:100]]
     wide = [read_audio(row["path"])[: 6 * SAMPLE_RATE] for row in rows]
-    laws = ("alaw", "ulaw")
-    narrow = [telephone(w, laws[i % 2], whole_band=i % 4 > 1) for i, w in enumerate(wide)]
-    spoken = [i for i, w in enumerate(narrow) if heard(w).speech_s > 0]
-    assert sum(heard(narrow[i]).is_narrow_band for i in spoken) >= 0.97 * len(spoken)
-    assert sum(heard(w).is_narrow_band for w in wide) <= 0.03 * len(wide)
+    assert sum(heard(w).is_narrow_band for w in wide) <= 3
+    assert all(heard(degrade.telephone(w)).is_narrow_band for w in wide[:50])
+    fsdd = [r for r in read_pool(speech_root / "train") if r["corpus"] == "fsdd"][::4]
+    reports = [heard(read_audio(row["path"])) for row in fsdd]
+    assert len(reports) > 5 and all(r.is_narrow_band for r in reports if r.speech_s > 0)
 
 
 def report_of(**changes: float) -> SpeechReport:
@@ -264,8 +274,8 @@ def report_of(**changes: float) -> SpeechReport:
         ({"clipped_fraction": 0.001}, ["clipped"]),
         ({"snr_db": 9.9}, ["noisy"]),
         ({"snr_db": 10.0}, []),
-        ({"high_band_db": -36.1}, ["narrow_band"]),
-        ({"high_band_db": -35.9}, []),
+        ({"high_band_db": -38.1}, ["narrow_band"]),
+        ({"high_band_db": -37.9}, []),
         ({"speech_s": 1.0, "snr_db": 3.0, "clipped_fraction": 0.1}, ["short", "clipped", "noisy"]),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sqlite3
@@ -375,7 +376,7 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
     for name, message in (
         ("text", "not a voiceprint store"),
         ("foreign.db", "not a voiceprint store"),
-        ("newer.db", "version 99, this Groove reads 1"),
+        ("newer.db", "version 99, this Groove reads 2"),
         (".", "a folder"),
         ("text/below.db", "cannot be made"),
     ):
@@ -383,6 +384,28 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
             VoiceprintStore(tmp_path / name)
     with pytest.raises(StoreError, match="no such store; enrol somebody first"):
         VoiceprintStore(tmp_path / "absent.db", must_exist=True)
+
+
+def test_a_store_of_version_1_is_brought_up_to_date_and_keeps_everybody(
+    store: VoiceprintStore, rng: np.random.Generator
+) -> None:
+    """Version 1 had no mark for telephone sound: what it holds counts as wide-band."""
+    store.add("a", utterances(rng), TAG, consent="form 1")
+    before = store.person("a"), store.voiceprint("a", TAG).embedding
+    connection = sqlite3.connect(store.path)
+    connection.execute("ALTER TABLE utterance DROP COLUMN narrow_band")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    opened = [VoiceprintStore(store.path) for _ in range(2)][1]
+    assert opened.person("a") == before[0]
+    np.testing.assert_array_equal(opened.voiceprint("a", TAG).embedding, before[1])
+    assert not opened.voiceprint("a", TAG).narrow_band
+    call = dataclasses.replace(utterances(rng, 1)[0], narrow_band=True)
+    opened.add("b", [call], TAG)
+    assert opened.voiceprint("b", TAG).narrow_band
+    assert sorted(opened.gallery(TAG).narrow_band.tolist()) == [False, True]
+    assert sqlite3.connect(store.path).execute("PRAGMA user_version").fetchone() == (2,)
 
 
 def test_bad_embeddings_and_empty_lists_are_refused_and_leave_nothing(

@@ -113,8 +113,9 @@ class Encoder {
         if (!text) throw std::runtime_error("an ONNX file without a Groove model card");
         const std::string card = text;
         check(api().AllocatorFree()(allocator, text));
-        if (card_value(card, "card_version") != "1")
-            throw std::runtime_error("this program reads model cards of version 1");
+        const std::string version = card_value(card, "card_version");
+        if (version != "1" && version != "2")
+            throw std::runtime_error("this program reads model cards of versions 1 and 2");
         if (card_value(card, "input") != "\"waveform\"")
             throw std::runtime_error("this model file takes frames; export it with --input waveform");
         if (std::stoul(card_value(card, "sample_rate")) != kSampleRate)

@@ -38,9 +38,8 @@ FILE = click.Path(path_type=Path)
 @click.option("--measured-on", help="Name of the data, for the card.  [default: the file's]")
 @click.option(
     "--telephone/--no-telephone",
-    default=True,
-    show_default=True,
-    help="With --manifest: measure all again on telephone sound.",
+    default=None,
+    help="With --manifest alone: measure all again on telephone sound.  [default: yes]",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Workers.  [default: cores]")
 @click.option("--cache", type=FILE, help="Keep embeddings here, to go on after a kill.")
@@ -52,7 +51,7 @@ def command(
     audio: Path | None,
     out: Path,
     measured_on: str | None,
-    telephone: bool,
+    telephone: bool | None,
     workers: int | None,
     cache: Path | None,
     as_json: bool,
@@ -75,6 +74,10 @@ def command(
 
     if trials is None and manifest is None:
         raise SettingsError("give --manifest, or --trials with --audio or --manifest")
+    if trials is not None and telephone is not None:
+        raise SettingsError(
+            "--telephone and --no-telephone are for --manifest alone; trials are taken as they are"
+        )
     if not out.parent.is_dir():  # before the work, not after it
         raise SettingsError(f"{out}: no such folder {out.parent}; make it first")
     embedder = Embedder(model, threads=1)
@@ -85,7 +88,9 @@ def command(
             card = _from_trials(embedder, known, trials, audio, manifest, name, n_workers)
         else:
             assert manifest is not None
-            card = _from_manifest(embedder, known, manifest, name, n_workers, telephone)
+            card = _from_manifest(
+                embedder, known, manifest, name, n_workers, on_telephone=telephone is not False
+            )
     write_card(path_of(model), card, out)
     clear()
     if as_json:
@@ -101,7 +106,8 @@ def _from_manifest(
     manifest: Path,
     name: str,
     workers: int,
-    telephone: bool,
+    *,
+    on_telephone: bool,
 ) -> ModelCard:
     from groove.embedder import Embedder as Plain
     from groove.evaluation.card_measures import measure_card
@@ -113,23 +119,24 @@ def _from_manifest(
     utterances = read_manifest(manifest)
     listening = Plain(_Lenient(embedder.encoder, replace(card, min_speech_s=0.01)))
 
-    def measured(where: str, *, telephone: bool) -> MeasuredCard:
+    def measured(where: str, *, on_telephone: bool) -> MeasuredCard:
         sets = embed_pieces(
             utterances,
             listening,
             cache,
-            telephone=telephone,
+            on_telephone=on_telephone,
             workers=workers,
             progress=lambda what, done, total: progress(f"embedding at {what}", done, total),
             lost=_say_lost,
         )
         return measure_card(sets, f"{name}{where}", lambda text: click.echo(text, err=True))
 
-    found = measured("", telephone=False)
-    if not telephone:
+    found = measured("", on_telephone=False)
+    if not on_telephone:
         return found.applied_to(card)
     click.echo("the same through a telephone:", err=True)
-    return found.applied_to(card, on_telephone=measured(", through a telephone", telephone=True))
+    narrow = measured(", through a telephone", on_telephone=True)
+    return found.applied_to(card, on_telephone=narrow)
 
 
 def _from_trials(
@@ -141,6 +148,7 @@ def _from_trials(
     name: str,
     workers: int,
 ) -> ModelCard:
+    from groove.card import NarrowBand
     from groove.evaluation.calibrate import measure_calibration
     from groove.evaluation.trial_sets import from_list, from_manifest
 
@@ -158,9 +166,16 @@ def _from_trials(
     _say_lost(left_out.failed, f"of {left_out.n_recordings:,} recordings")
     if fitted.without_speech:
         click.echo(f"groove: fitted on the score alone, {fitted.without_speech}", err=True)
-    card = embedder.encoder.card
+    card, narrow_band = embedder.encoder.card, None
+    if fitted.is_telephone:
+        narrow_band = NarrowBand((fitted.table,), fitted.calibration)
+    elif card.narrow_band is not None:
+        click.echo("groove: the card's thresholds for telephone sound are dropped", err=True)
     return replace(
-        card, thresholds=(fitted.table,), calibration=fitted.calibration, narrow_band=None
+        card,
+        thresholds=(fitted.table,),
+        calibration=fitted.calibration,
+        narrow_band=narrow_band,
     )
 
 
@@ -202,10 +217,14 @@ def _text(card: ModelCard) -> str:
     for table in card.thresholds + (card.narrow_band.thresholds if card.narrow_band else ()):
         lines.append(f"thresholds at {table.speech_s:g} s of speech, {table.measured_on}")
         lines += [f"  {row}" for row in table.rows]
-    if card.calibration:
-        c = card.calibration
-        lines.append(
-            f"calibration on {c.n_target:,} target and {c.n_nontarget:,} non-target trials of "
-            f"{c.n_speakers:,} speakers"
-        )
+    narrow = card.narrow_band.calibration if card.narrow_band else None
+    for what, fit in (
+        ("calibration", card.calibration),
+        ("calibration for telephone sound", narrow),
+    ):
+        if fit:
+            lines.append(
+                f"{what} on {fit.n_target:,} target and {fit.n_nontarget:,} non-target trials of "
+                f"{fit.n_speakers:,} speakers"
+            )
     return "\n".join(lines)

@@ -30,6 +30,7 @@ class Fitted:
     calibration: Calibration
     exclusions: Exclusions
     without_speech: str = ""  # why the calibration leaves out the seconds of speech, if it does
+    is_telephone: bool = False  # most trials have telephone sound on both sides
 
 
 def measure_calibration(
@@ -116,4 +117,5 @@ def fit_on(
     except ScoringError as error:  # equal seconds, or too few trials: the score alone must do
         without_speech = f"without seconds of speech: {error}"
         fit = fit_calibration(*classes, n_speakers=n_speakers, measured_on=name)
-    return Fitted(table, fit, exclusions(trial_set, found, sides), without_speech)
+    is_telephone = float(sides.narrow_band().mean()) > 0.5
+    return Fitted(table, fit, exclusions(trial_set, found, sides), without_speech, is_telephone)

@@ -77,17 +77,37 @@ class MeasuredCard:
     calibration: Calibration
 
     def applied_to(self, card: ModelCard, *, on_telephone: MeasuredCard | None = None) -> ModelCard:
-        """A copy of a card that says this, and what was measured on telephone sound."""
+        """A copy of a card that says this, and what was measured on telephone sound.
+
+        Of the telephone's tables only those are kept that measure every rate that each of the
+        others does: a rate must not be refused to all for the telephone's sake. The limits of
+        speech are those of wide-band speech.
+
+        Raises:
+            ScoringError: none of them does.
+        """
+        narrow_band = None
+        if on_telephone is not None:
+            common = set.intersection(*(_rates_of(table) for table in self.thresholds))
+            kept = tuple(t for t in on_telephone.thresholds if common <= _rates_of(t))
+            if not kept:
+                raise ScoringError(
+                    "no table of telephone sound measures all the false-match rates that the "
+                    "others do; calibrate on more speakers, or with --no-telephone"
+                )
+            narrow_band = NarrowBand(kept, on_telephone.calibration)
         return replace(
             card,
             min_speech_s=self.min_speech_s,
             short_speech_s=self.short_speech_s,
             thresholds=self.thresholds,
             calibration=self.calibration,
-            narrow_band=None
-            if on_telephone is None
-            else NarrowBand(on_telephone.thresholds, on_telephone.calibration),
+            narrow_band=narrow_band,
         )
+
+
+def _rates_of(table: ThresholdTable) -> set[float]:
+    return {row.fmr for row in table.rows if row.threshold is not None}
 
 
 def measure_card(

@@ -41,7 +41,7 @@ class Piece:
     utterances: tuple[Utterance, ...]
     condition: str
     seed: int = 0  # of the crop
-    telephone: bool = False
+    on_telephone: bool = False
 
     def read(self) -> tuple[NDArray[np.float32], int]:
         """The waveform and its rate."""
@@ -51,15 +51,19 @@ class Piece:
         gap = np.zeros(round(GAP_S * SAMPLE_RATE), np.float32)
         with_gaps = [part for whole in parts for part in (whole, gap)][:-1]
         waveform = np.concatenate(with_gaps)
-        if self.telephone:
+        if self.on_telephone:
             waveform = by_telephone(waveform, self.utterances[0].utterance_id)
         return waveform, SAMPLE_RATE
 
 
 def by_telephone(waveform: NDArray[np.float32], utterance_id: str) -> NDArray[np.float32]:
     """Through one of four kinds of telephone, which depends on the utterance's name alone."""
-    kind = crc32(utterance_id.encode()) % 4
+    kind = _kind_of(utterance_id)
     return telephone(waveform, ("alaw", "ulaw")[kind % 2], whole_band=kind >= 2)
+
+
+def _kind_of(utterance_id: str) -> int:
+    return crc32(utterance_id.encode()) % 4
 
 
 def embed_pieces(
@@ -67,7 +71,7 @@ def embed_pieces(
     embedder: Embedder,
     cache: EmbeddingCache,
     *,
-    telephone: bool = False,
+    on_telephone: bool = False,
     workers: int = 1,
     progress: Progress | None = None,
     lost: Lost | None = None,
@@ -78,7 +82,7 @@ def embed_pieces(
         utterances: the manifest's, with several utterances a speaker.
         embedder: see `groove.evaluation.cache.embed_files`.
         cache: see there.
-        telephone: hear them through a telephone.
+        on_telephone: hear them through a telephone.
         workers: threads.
         progress: called with the condition, how many pieces are done, of how many.
         lost: called with what was left out, where something was: files that cannot be read, and
@@ -101,7 +105,7 @@ def embed_pieces(
     readable = [u for u in chosen if u.utterance_id in hashes]
     found = {}
     for condition in CONDITIONS:
-        plain = (replace(p, telephone=telephone) for p in pieces_of(readable, condition))
+        plain = (replace(p, on_telephone=on_telephone) for p in pieces_of(readable, condition))
         pieces = {_content(piece, hashes): piece for piece in plain}
         done = 0
 
@@ -178,7 +182,8 @@ def _crop(waveform: NDArray[np.float32], seconds: float, seed: int) -> NDArray[n
 def _content(piece: Piece, hashes: Mapping[str, str]) -> str:
     files = "+".join(hashes[u.utterance_id] for u in piece.utterances)
     cut = "" if piece.condition == FULL else f":{piece.condition}:{piece.seed}"
-    return f"{files}{cut}{':telephone' if piece.telephone else ''}"
+    kind = f":telephone {_kind_of(piece.utterances[0].utterance_id)}" if piece.on_telephone else ""
+    return f"{files}{cut}{kind}"
 
 
 def _set(pieces: Mapping[str, Piece], rows: Mapping[str, Embedded]) -> EmbeddedSet | None:

@@ -63,11 +63,11 @@ class EmbeddedTrials:
         return shorter
 
     def narrow_band(self) -> NDArray[np.bool_]:
-        """Of each scored trial, whether either side is telephone sound."""
-        sides = (self.enrollment, self.table.enrollment), (self.test, self.table.test)
-        marks = [side.narrow_band[at] for side, at in sides if side.narrow_band is not None]
-        found: NDArray[np.bool_] = np.any([np.zeros(len(self.table), np.bool_), *marks], axis=0)
-        return found
+        """Of each scored trial, whether both sides are telephone sound."""
+        enrollment, test = self.enrollment.narrow_band, self.test.narrow_band
+        if enrollment is None or test is None:
+            return np.zeros(len(self.table), np.bool_)
+        return enrollment[self.table.enrollment] & test[self.table.test]
 
 
 def _side(
@@ -91,7 +91,7 @@ def _side(
             embedding[i] = unit_length(mean)
             mean_length[i] = float(np.linalg.norm(mean))
             speech_s[i] = sum(row.speech_s for _, row in usable)
-            narrow_band[i] = any(row.narrow_band for _, row in usable)
+            narrow_band[i] = all(row.narrow_band for _, row in usable)
     return Side(embedding, mean_length, speech_s, narrow_band)
 
 

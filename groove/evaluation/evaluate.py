@@ -143,6 +143,9 @@ def _calibration(
         if not system.embedder.is_card_setting:
             return None
         measured_on = card.calibration.measured_on
+        if card.narrow_band is not None:
+            narrow = card.narrow_band.calibration.measured_on
+            measured_on += f"; trials of telephone sound on both sides: on {narrow}"
         return Llr(
             card.calibration,
             f"the model's card (measured on {measured_on}; its speakers are not compared)",

@@ -41,7 +41,7 @@ class Side:
     embedding: Floats  # [N, D]
     mean_length: Floats  # [N], see `groove.embedder.Examined`
     speech_s: Floats  # [N]
-    narrow_band: NDArray[np.bool_] | None = None  # [N], whether any of it is telephone sound
+    narrow_band: NDArray[np.bool_] | None = None  # [N], whether all of it is telephone sound
 
     @property
     def acquired(self) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from groove.listening import Heard
 from groove.service import pictures
 from groove.service.words import Language, say, warning_text
 from groove.speech import SpeechDetector, SpeechReport
-from groove.verifier import Caution, Comparison, Side, Verifier, is_narrow_band
+from groove.verifier import Caution, Comparison, Side, Verifier
 from groove.voiceprints.answers import Enrollment, Identification
 from groove.voiceprints.identification import fmr_of_comparison
 from groove.voiceprints.people import Person
@@ -187,7 +187,7 @@ def _why(verifier: Verifier, answer: Comparison, language: Language) -> str:
         )
     ]
     shorter_s = min(answer.a.speech.speech_s, answer.b.speech.speech_s)
-    measured = verifier.row_for(shorter_s, narrow_band=is_narrow_band([answer.a, answer.b]))
+    measured = verifier.row_for(shorter_s, channel=answer.channel)
     if answer.decision != "undecided":
         sentences.append(
             say(language, "rule_given")

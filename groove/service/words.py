@@ -142,12 +142,17 @@ WORDS: dict[str, tuple[str, str]] = {
     "warn_clipped": ("clipped; lower the recording level", "有削波，请降低录音音量"),
     "warn_noisy": ("noisy background", "背景噪声大"),
     "warn_narrow_band": (
-        "telephone sound, nothing above 4 kHz; a wide-band recording decides better",
-        "电话音质（4 kHz 以上没有声音），宽带录音判断更可靠",
+        "telephone sound, next to nothing above 4 kHz; a wide-band recording decides better",
+        "电话音质（4 kHz 以上几乎没有声音）；宽带录音判断更可靠",
+    ),
+    "warn_mixed_channels": (
+        "one side is telephone sound, the other is not: the same voice is missed more often",
+        "一边是电话音质，另一边不是：同一人更容易被漏掉",
     ),
     "warn_not_for_telephone": (
-        "the threshold was not measured on telephone sound: more false matches than it promises",
-        "阈值不是在电话语音上测得的：错误接受会多于承诺的比例",
+        "both recordings are telephone sound, on which this model was not measured: expect more "
+        "false matches than promised",
+        "两边都是电话音质，而这个模型没有在这种声音上测过：误匹配会多于承诺的比例",
     ),
     "warn_same_sound": (
         "the two recordings are the same sound: this says nothing about two voices",

@@ -17,13 +17,15 @@ from groove.training.batch import Batch
 from groove.training.config import TrainConfig
 from groove.training.material import samples_of
 
+DRAW = 7  # keeps these draws apart from others of the same seed
+
 
 def frames_of_step(config: TrainConfig, step: int) -> int:
     """How many frames the crops of a step have; steps count from 0."""
     least, most = config.train.crop_frames_min, config.train.crop_frames
     if not least:
         return most
-    return int(np.random.default_rng([config.train.seed, step, 7]).integers(least, most + 1))
+    return int(np.random.default_rng([config.train.seed, step, DRAW]).integers(least, most + 1))
 
 
 def shortened(batch: Batch, n_frames: int, fbank: FbankConfig) -> Batch:

@@ -45,10 +45,10 @@ def take_step(run: Run, batch: Batch, margin: float) -> Taken:
     n_labelled = float((batch.speaker_index >= 0).sum())
     if run.material.has_unlabelled:
         n_labelled = ddp.total(n_labelled, place) / place.world_size
-    moved = batch.to(place.device)
     if config.train.crop_frames_min:
         n_frames = frames_of_step(config, run.progress.step)
-        moved = shortened(moved, n_frames, run.student.fbank)
+        batch = shortened(batch, n_frames, run.student.fbank)
+    moved = batch.to(place.device)
     frames = _frames(run, moved)  # [B, T, M]
     target = _target(run, moved)  # [B, D'] or None
     run.optimizer.zero_grad(set_to_none=True)

@@ -60,8 +60,11 @@ def whitened(
         LAST[0]: (turn @ weight).float(),
         LAST[1]: (turn @ bias).float(),
     }
+    # Cosines change, so what was measured of them is no longer true.
+    card = replace(checkpoint.card, thresholds=(), calibration=None, narrow_band=None)
     return replace(
         checkpoint,
+        card=card,
         model={**checkpoint.model, **moved},
         head={},
         projection={},

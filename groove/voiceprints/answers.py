@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from groove.verifier import Caution, Judgement, Side
+from groove.verifier import Caution, Channel, Judgement, Side
 from groove.voiceprints.people import Person
 
 Answer = Literal["named", "nobody", "undecided"]
@@ -48,6 +48,7 @@ class Candidate:
     score: float
     probability: float | None
     accepted: bool  # score >= threshold
+    channel: Channel  # see `groove.verifier.channel_of`: the telephone has its own threshold
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ import secrets
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,7 +55,13 @@ class Database:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, application_id: int, version: int, schema: str
+        self,
+        path: str | os.PathLike[str],
+        *,
+        application_id: int,
+        version: int,
+        schema: str,
+        upgrades: Mapping[int, str] | None = None,
     ) -> None:
         """Open the file, or make it.
 
@@ -64,12 +70,13 @@ class Database:
             application_id: four bytes that say whose file it is.
             version: of the schema.
             schema: statements that make the tables; one is ``meta (key, value)``.
+            upgrades: of each older version the statement that makes it the next.
 
         Raises:
             StoreError: not such a file, a newer version, or it cannot be read or written.
         """
         self.path = Path(path)
-        self._id, self._version = application_id, version
+        self._id, self._version, self._upgrades = application_id, version, dict(upgrades or {})
         if self.path.is_dir():
             raise StoreError(f"{self.path}: a folder; wanted the path of a store's file")
         if not self.path.exists():
@@ -214,11 +221,23 @@ class Database:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
         if found_id != self._id:
             raise StoreError(f"{self.path}: not a voiceprint store; give another path with --db")
+        if version in self._upgrades:
+            version = self._upgrade()
         if version != self._version:
             raise StoreError(
                 f"{self.path}: a store of version {version}, this Groove reads {self._version}; "
                 "update Groove"
             )
+
+    def _upgrade(self) -> int:
+        """Bring an older file up to date, whole or not at all; the version that it has then."""
+        with self.writing() as transaction:  # another process may have been faster
+            (version,) = transaction.execute("PRAGMA user_version").fetchone()
+            while version in self._upgrades:
+                transaction.execute(self._upgrades[version])
+                version += 1
+            transaction.execute(f"PRAGMA user_version={version}")
+        return int(version)
 
     @contextmanager
     def _connected(self, wait_s: float | None = None) -> Iterator[sqlite3.Connection]:

@@ -15,7 +15,7 @@ from groove.audio import AudioSource
 from groove.audio.bytestream import source_name
 from groove.errors import NoSpeech, OtherVoice, SettingsError
 from groove.scoring import cosine, unit_length
-from groove.verifier import Side, Verifier, is_narrow_band
+from groove.verifier import Side, Verifier, channel_of
 from groove.voiceprints.people import NewUtterance, Voiceprint
 
 
@@ -38,7 +38,13 @@ def listened(
             )
         speech = examined.speech
         utterances.append(
-            NewUtterance(examined.embedding, speech.seconds, speech.speech_s, _label(name))
+            NewUtterance(
+                examined.embedding,
+                speech.seconds,
+                speech.speech_s,
+                _label(name),
+                speech.is_narrow_band,
+            )
         )
         sides.append(Side(name, speech))
     if not utterances:
@@ -63,14 +69,18 @@ def refuse_other_voices(
         others = [u for j, u in enumerate(utterances) if j != i]
         if known is not None:
             mean, speech_s, what = known.embedding, known.speech_s, f"{known.name} as enrolled"
+            narrow_band = known.narrow_band
         elif others:
             mean = unit_length(np.mean([u.embedding for u in others], axis=0))
             speech_s, what = sum(u.speech_s for u in others), "the other recordings"
+            narrow_band = all(u.narrow_band for u in others)
         else:
             return
         score = float(cosine(mean, utterance.embedding))
         judged = verifier.judge(
-            score, min(speech_s, utterance.speech_s), narrow_band=is_narrow_band(sides)
+            score,
+            min(speech_s, utterance.speech_s),
+            channel=channel_of(narrow_band, utterance.narrow_band),
         )
         if judged.decision != "same":
             raise OtherVoice(

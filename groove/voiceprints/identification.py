@@ -42,14 +42,23 @@ _Floats = NDArray[np.float32]
 
 
 class Gallery:
-    """Voiceprints in memory: ``matrix`` [N, D] of length 1, their ``keys`` and seconds of speech.
+    """Voiceprints in memory: ``matrix`` [N, D] of length 1, ``keys``, seconds of speech [N].
+
+    ``narrow_band`` [N]: whether all that is enrolled of somebody is telephone sound.
 
     >>> scores = gallery.scores(embedding)              # [N]
     >>> gallery.best(scores, 5)                         # indices, best first
     """
 
-    def __init__(self, keys: NDArray[np.int64], matrix: _Floats, speech_s: _Floats) -> None:
-        self.keys, self.matrix, self.speech_s = keys, matrix, speech_s
+    def __init__(
+        self,
+        keys: NDArray[np.int64],
+        matrix: _Floats,
+        speech_s: _Floats,
+        narrow_band: NDArray[np.bool_],
+    ) -> None:
+        self.keys, self.matrix = keys, matrix
+        self.speech_s, self.narrow_band = speech_s, narrow_band
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -108,8 +117,15 @@ class GalleryBuilder:
         self._keys = keys
         self._total = np.zeros((len(keys), size), np.float32)
         self._speech_s = np.zeros(len(keys), np.float32)
+        self._narrow_band = np.ones(len(keys), np.bool_)
 
-    def add(self, owners: NDArray[np.int64], embeddings: _Floats, speech_s: _Floats) -> None:
+    def add(
+        self,
+        owners: NDArray[np.int64],
+        embeddings: _Floats,
+        speech_s: _Floats,
+        narrow_band: NDArray[np.bool_],
+    ) -> None:
         """Add embeddings [n, D] of length 1 of the people with these keys [n]."""
         rows = np.searchsorted(self._keys, owners)
         order = np.argsort(rows, kind="stable")
@@ -117,6 +133,7 @@ class GalleryBuilder:
         first = np.flatnonzero(np.r_[True, sorted_rows[1:] != sorted_rows[:-1]])
         self._total[sorted_rows[first]] += np.add.reduceat(embeddings[order], first, axis=0)
         self._speech_s[sorted_rows[first]] += np.add.reduceat(speech_s[order], first)
+        self._narrow_band[rows[~narrow_band]] = False
 
     def build(self) -> Gallery:
         """Scale every sum to length 1, in place."""
@@ -124,7 +141,7 @@ class GalleryBuilder:
             block = self._total[start : start + BLOCK_ROWS]
             lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
             block /= np.maximum(lengths, np.float32(1e-12))[:, None]
-        return Gallery(self._keys, self._total, self._speech_s)
+        return Gallery(self._keys, self._total, self._speech_s, self._narrow_band)
 
 
 @dataclass(frozen=True)
@@ -167,7 +184,7 @@ def threshold_for(
         speech_s: seconds of speech of the test recording.
         n_people: how many are enrolled.
         fpir: the false-alarm rate to promise for the whole question.
-        narrow_band: whether the test recording is telephone sound.
+        narrow_band: whether both sides are telephone sound.
 
     Raises:
         SettingsError: a value out of range, no measured thresholds, or a promise that no score
@@ -232,6 +249,28 @@ def posteriors(llrs: NDArray[np.floating], indices: NDArray[np.int64]) -> tuple[
     log_total = highest + math.log(total + math.exp(log_n - highest))
     chosen = np.exp(llrs[indices].astype(np.float64) - log_total)
     return [float(p) for p in chosen], math.exp(log_n - log_total)
+
+
+def llrs_of_kinds(
+    card: ModelCard, scores: _Floats, gallery: Gallery, test_s: float, *, narrow_band: bool
+) -> _Floats | None:
+    """`llrs_of` with the calibration of each trial's kind; None where the card has none.
+
+    Args:
+        card: the model's.
+        scores: [N], of everybody in the gallery.
+        gallery: who is enrolled.
+        test_s: seconds of speech of the test recording.
+        narrow_band: whether it is telephone sound.
+    """
+    if card.calibration is None:
+        return None
+    llrs = llrs_of(card.calibration, scores, gallery.speech_s, test_s)
+    if narrow_band and card.narrow_band is not None and gallery.narrow_band.any():
+        rows = np.flatnonzero(gallery.narrow_band)
+        calibration = card.narrow_band.calibration
+        llrs[rows] = llrs_of(calibration, scores[rows], gallery.speech_s[rows], test_s)
+    return llrs
 
 
 def llrs_of(calibration: Calibration, scores: _Floats, speech_s: _Floats, test_s: float) -> _Floats:

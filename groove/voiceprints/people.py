@@ -35,6 +35,7 @@ class NewUtterance:
     seconds: float
     speech_s: float
     label: str = ""
+    narrow_band: bool = False  # telephone sound, see `groove.speech`
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class StoredUtterance:
     model: str
     model_hash: str
     front_end_hash: str
+    narrow_band: bool  # telephone sound, see `groove.speech`
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Voiceprint:
     embedding: NDArray[np.float64]
     speech_s: float
     n_utterances: int
+    narrow_band: bool  # all of it is telephone sound
 
 
 @dataclass(frozen=True)

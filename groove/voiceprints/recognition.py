@@ -5,16 +5,16 @@ the person, see `groove.voiceprints.enrolling`.
 
 `verify` compares with the person's voiceprint; `identify` with everybody's, see
 `groove.voiceprints.identification`. The amount of speech is that of the shorter side, where an
-enrolled side counts all its utterances together. Thresholds and calibration were measured on pairs
-of single recordings, for telephone sound by themselves: those are taken where the test recording is
-such. A mean of several unit vectors is shorter than 1; scaling it back lifts every score against
-it, strangers' too, so the measured rate is exceeded: the rule says so (`_of_mean`).
+enrolled side counts all its utterances together, and is telephone sound if all of them are.
+Thresholds and calibration were measured on pairs of single recordings. A mean of several unit
+vectors is shorter than 1; scaling it back lifts every score against it, strangers' too, so the
+measured rate is exceeded: the rule says so (`_of_mean`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -26,14 +26,14 @@ from groove.embedder import Examined
 from groove.errors import SettingsError, StoreError, UnknownPerson
 from groove.scoring import cosine
 from groove.speech import SpeechReport
-from groove.verifier import Side, Verifier
+from groove.verifier import Side, Verifier, channel_of
 from groove.voiceprints.answers import Answer, Candidate, Enrollment, Identification, Verification
 from groove.voiceprints.enrolling import listened, refuse_other_voices
 from groove.voiceprints.identification import (
     DEFAULT_FPIR,
     Gallery,
     PopulationThreshold,
-    llrs_of,
+    llrs_of_kinds,
     posteriors,
     threshold_for,
 )
@@ -142,8 +142,8 @@ class Recognizer:
         examined = self.verifier.embedder.examine(source)
         side = Side(source_name(source), examined.speech)
         shorter_s = min(enrolled.speech_s, examined.speech.speech_s)
-        narrow_band = examined.speech.is_narrow_band
-        judged = self.verifier.judge(_score(enrolled, examined), shorter_s, narrow_band=narrow_band)
+        channel = channel_of(enrolled.narrow_band, examined.speech.is_narrow_band)
+        judged = self.verifier.judge(_score(enrolled, examined), shorter_s, channel=channel)
         self.store.record_use("verify", enrolled.person_id, judged.decision)
         rule = judged.rule
         if self.verifier.given_threshold is None:
@@ -202,13 +202,18 @@ class Recognizer:
     ) -> Identification:
         """As `identify`, for a recording that was listened to already."""
         side = Side(name, examined.speech)
-        threshold = self._population_threshold(examined.speech, len(gallery))
+        by_kind = {
+            narrow: self._population_threshold(examined.speech.speech_s, len(gallery), narrow)
+            for narrow in {False, examined.speech.is_narrow_band}
+        }
         candidates: tuple[Candidate, ...] = ()
         nobody: float | None = None
         if examined.embedding is not None:
             candidates, nobody = self._candidates(
-                examined.embedding, examined.speech, gallery, threshold.value, top
+                examined.embedding, examined.speech, gallery, by_kind, top
             )
+        channel = candidates[0].channel if candidates else "wide band"
+        threshold = by_kind[channel == "telephone"]
         rule = threshold.rule
         if candidates and self.verifier.given_threshold is None:
             rule += _of_mean(candidates[0].n_utterances)
@@ -229,7 +234,7 @@ class Recognizer:
             rule=rule,
             measured=threshold.measured,
             n_people=len(gallery),
-            warnings=tuple(self.verifier.cautions([side])),
+            warnings=tuple(self.verifier.cautions([side], channel=channel)),
             model=self.tag.name,
             test=side,
             seconds=time.perf_counter() - started,
@@ -240,16 +245,18 @@ class Recognizer:
         embedding: NDArray[np.float32],
         speech: SpeechReport,
         gallery: Gallery,
-        threshold: float,
+        by_kind: Mapping[bool, PopulationThreshold],
         top: int,
     ) -> tuple[tuple[Candidate, ...], float | None]:
         scores = gallery.scores(embedding)
         indices = gallery.best(scores, top + SPARE)
         chances: list[float] | None = None
         nobody: float | None = None
-        calibration = self.verifier.card.calibration_for(narrow_band=speech.is_narrow_band)
-        if calibration is not None:
-            llrs = llrs_of(calibration, scores, gallery.speech_s, speech.speech_s)
+        test_is_narrow = speech.is_narrow_band
+        llrs = llrs_of_kinds(
+            self.verifier.card, scores, gallery, speech.speech_s, narrow_band=test_is_narrow
+        )
+        if llrs is not None:
             chances, nobody = posteriors(llrs, indices)
         keys = [int(gallery.keys[i]) for i in indices]
         entries = self.store.entries(keys)  # by key; who was forgotten meanwhile is missing
@@ -259,6 +266,7 @@ class Recognizer:
                 continue
             score = float(cosine(enrolled.embedding, embedding))
             chance = chances[i] if chances is not None else None
+            channel = channel_of(enrolled.narrow_band, test_is_narrow)
             found.append(
                 Candidate(
                     name=enrolled.name,
@@ -266,22 +274,22 @@ class Recognizer:
                     n_utterances=enrolled.n_utterances,
                     score=score,
                     probability=chance,
-                    accepted=score >= threshold,
+                    accepted=score >= by_kind[channel == "telephone"].value,
+                    channel=channel,
                 )
             )
-        return tuple(sorted(found, key=lambda c: -c.score)), nobody
+        # Best first: by how far each lies above the threshold of its kind.
+        threshold = {c.person_id: by_kind[c.channel == "telephone"].value for c in found}
+        return tuple(sorted(found, key=lambda c: threshold[c.person_id] - c.score)), nobody
 
-    def _population_threshold(self, speech: SpeechReport, n_people: int) -> PopulationThreshold:
+    def _population_threshold(
+        self, speech_s: float, n_people: int, narrow_band: bool
+    ) -> PopulationThreshold:
         given = self.verifier.given_threshold
         if given is not None:
             return PopulationThreshold(given, "the threshold that you gave", False, float("nan"))
-        return threshold_for(
-            self.verifier.card,
-            speech.speech_s,
-            n_people,
-            fpir=self.fpir,
-            narrow_band=speech.is_narrow_band,
-        )
+        card = self.verifier.card
+        return threshold_for(card, speech_s, n_people, fpir=self.fpir, narrow_band=narrow_band)
 
 
 def _of_mean(n_utterances: int) -> str:

@@ -69,6 +69,7 @@ class VoiceprintStore:
             application_id=tables.APPLICATION_ID,
             version=tables.VERSION,
             schema=tables.SCHEMA,
+            upgrades=tables.UPGRADES,
         )
         self._gallery: tuple[str, tuple[str, str], Gallery] | None = None
         self._gallery_lock = threading.Lock()

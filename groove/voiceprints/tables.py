@@ -30,7 +30,7 @@ from groove.voiceprints.people import (
 )
 
 APPLICATION_ID = 0x47564F58  # "GVOX"
-VERSION = 1
+VERSION = 2
 LOAD_ROWS = 8192  # read at a time: 6 MB of embeddings
 
 SCHEMA = """
@@ -50,13 +50,18 @@ CREATE TABLE utterance (
   person_key INTEGER NOT NULL REFERENCES person ON DELETE CASCADE,
   model_key INTEGER NOT NULL REFERENCES model,
   label TEXT NOT NULL, seconds REAL NOT NULL, speech_s REAL NOT NULL, created_at TEXT NOT NULL,
-  embedding BLOB NOT NULL);
+  embedding BLOB NOT NULL,
+  narrow_band INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX utterance_person ON utterance (person_key);
 CREATE TABLE audit (
   audit_key INTEGER PRIMARY KEY,
   at TEXT NOT NULL, action TEXT NOT NULL, person_id TEXT NOT NULL, detail TEXT NOT NULL);
 INSERT INTO meta VALUES ('generation', '0');
 """
+
+UPGRADES = {  # of utterances that were enrolled before, nobody knows: they count as wide-band
+    1: "ALTER TABLE utterance ADD COLUMN narrow_band INTEGER NOT NULL DEFAULT 0",
+}
 
 
 def utc_now() -> str:
@@ -110,11 +115,11 @@ def read_person(transaction: sqlite3.Connection, key: int) -> Person:
     ).fetchone()
     rows = transaction.execute(
         "SELECT utterance_id, label, seconds, speech_s, created_at, model.name, model_hash, "
-        "front_end_hash FROM utterance JOIN model USING (model_key) WHERE person_key = ? "
-        "ORDER BY utterance_key",
+        "front_end_hash, narrow_band FROM utterance JOIN model USING (model_key) "
+        "WHERE person_key = ? ORDER BY utterance_key",
         (key,),
     )
-    utterances = tuple(StoredUtterance(*row) for row in rows)
+    utterances = tuple(StoredUtterance(*[*known, bool(narrow)]) for *known, narrow in rows)
     return Person(person_id, name, consent, created, updated, used, utterances)
 
 
@@ -135,8 +140,8 @@ def insert_utterance(
     owner = (secrets.token_hex(8), person_key, model_key)
     transaction.execute(
         "INSERT INTO utterance (utterance_id, person_key, model_key, label, seconds, speech_s, "
-        "created_at, embedding) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (*owner, u.label, u.seconds, u.speech_s, utc_now(), blob),
+        "created_at, embedding, narrow_band) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*owner, u.label, u.seconds, u.speech_s, utc_now(), blob, int(u.narrow_band)),
     )
 
 
@@ -152,15 +157,18 @@ def model_key_of(transaction: sqlite3.Connection, tag: ModelTag) -> int:
 
 def read_embeddings(
     transaction: sqlite3.Connection, column: str, value: int | str
-) -> Iterator[tuple[bytes, float]]:
-    """Bytes and seconds of speech of some utterances."""
-    query = f"SELECT embedding, speech_s FROM utterance WHERE {column} = ? ORDER BY utterance_key"
+) -> Iterator[tuple[bytes, float, int]]:
+    """Of some utterances the bytes, the seconds of speech, and whether it is telephone sound."""
+    query = (
+        f"SELECT embedding, speech_s, narrow_band FROM utterance WHERE {column} = ? "
+        "ORDER BY utterance_key"
+    )
     yield from transaction.execute(query, (value,))
 
 
 def take_out(transaction: sqlite3.Connection, column: str, value: int | str) -> list[bytes]:
     """Delete utterances; the erasure is then due, in the same transaction."""
-    blobs = [blob for blob, _ in read_embeddings(transaction, column, value)]
+    blobs = [blob for blob, *_ in read_embeddings(transaction, column, value)]
     transaction.execute(f"DELETE FROM utterance WHERE {column} = ?", (value,))
     mark_erasure_due(transaction)
     raise_generation(transaction)
@@ -228,10 +236,10 @@ def read_voiceprint(transaction: sqlite3.Connection, key: int) -> Voiceprint:
     """The mean embedding of a person's utterances."""
     query = "SELECT person_id, name FROM person WHERE person_key = ?"
     person_id, name = transaction.execute(query, (key,)).fetchone()
-    rows = list(read_embeddings(transaction, "person_key", key))
-    vectors = np.stack([np.frombuffer(blob, "<f4") for blob, _ in rows])  # [n, D]
+    blobs, speech_s, narrow = zip(*read_embeddings(transaction, "person_key", key), strict=True)
+    vectors = np.stack([np.frombuffer(blob, "<f4") for blob in blobs])  # [n, D]
     mean = unit_length(unit_length(vectors).mean(axis=0))
-    return Voiceprint(person_id, name, mean, sum(speech_s for _, speech_s in rows), len(rows))
+    return Voiceprint(person_id, name, mean, sum(speech_s), len(blobs), all(narrow))
 
 
 def load_gallery(transaction: sqlite3.Connection, tag: ModelTag) -> Gallery:
@@ -239,9 +247,16 @@ def load_gallery(transaction: sqlite3.Connection, tag: ModelTag) -> Gallery:
     rows = transaction.execute("SELECT DISTINCT person_key FROM utterance ORDER BY person_key")
     keys = np.fromiter((key for (key,) in rows), np.int64)
     builder = GalleryBuilder(keys, tag.size)
-    cursor = transaction.execute("SELECT person_key, speech_s, embedding FROM utterance")
+    cursor = transaction.execute(
+        "SELECT person_key, speech_s, narrow_band, embedding FROM utterance"
+    )
     while block := cursor.fetchmany(LOAD_ROWS):
-        owners, speech_s, blobs = zip(*block, strict=True)
+        owners, speech_s, narrow_band, blobs = zip(*block, strict=True)
         embeddings = np.frombuffer(b"".join(blobs), "<f4").reshape(len(block), tag.size)
-        builder.add(np.array(owners, np.int64), embeddings, np.array(speech_s, np.float32))
+        builder.add(
+            np.array(owners, np.int64),
+            embeddings,
+            np.array(speech_s, np.float32),
+            np.array(narrow_band, np.bool_),
+        )
     return builder.build()

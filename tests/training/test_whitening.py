@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from groove.fbank import FbankConfig  # noqa: E402
 from groove.training.checkpoint import Checkpoint  # noqa: E402
 from groove.training.networks import Network, build_encoder, new_card  # noqa: E402
 from groove.training.whitening import whitened  # noqa: E402
+from tests.fakes import telephone_card  # noqa: E402
 
 pytestmark = pytest.mark.torch
 FBANK, NETWORK = FbankConfig(n_mels=16), Network("ecapa", 8, 16)
@@ -52,6 +55,9 @@ def test_what_belongs_to_the_old_space_is_left_behind(checkpoint: Checkpoint) ->
     found = whitened(checkpoint, embed(checkpoint))
     assert checkpoint.head and not found.head
     assert found.card == checkpoint.card
+    measured = replace(checkpoint, card=replace(telephone_card(), name="x"))
+    card = whitened(measured, embed(checkpoint)).card
+    assert card.thresholds == () and card.calibration is None and card.narrow_band is None
     assert found.speakers == checkpoint.speakers == ["a"]  # for evaluation's warning
 
 
