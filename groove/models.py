@@ -5,8 +5,9 @@ in the catalogue and is pulled once.
 
 The catalogue (assets/catalogue.json) holds for each name: where the weights come from, their
 licence, size and SHA-256, the kind that the importer needs, and the measured part of the model card
-(speech limits, thresholds, calibration, and both for telephone sound). `groove.pull` fetches and converts; from then on the model
-file and its record lie in the model folder, and the base install is enough.
+(speech limits, thresholds and calibration, also for telephone sound). `groove.pull` fetches and
+converts; from then on the model file and its record lie in the model folder, and the base install
+is enough.
 
 The model folder is GROOVE_MODELS, or ``models`` in the user's data folder for Groove.
 """
