@@ -2,7 +2,7 @@
 
 Epochs are passes over the sampler's batches; everything random follows from the seed, the epoch and
 the draw, so a run that was killed goes on from its last checkpoint to the same numbers, bit for bit
-on a CPU. What a run leaves in ``train.out_dir``:
+on a CPU with one thread. What a run leaves in ``train.out_dir``:
 
     last.pt, best.pt    the newest state, and that with the lowest validation EER
     log.jsonl           what happened (groove/training/runlog.py); curves.png; tensorboard/

@@ -31,7 +31,7 @@ class NoiseBank:
 
     Args:
         folders: MUSAN or any other folder, see `groove.training.folders`.
-        pack: a file that `pack_noise` made of these folders; empty: the files themselves.
+        pack: of `groove.training.packing.pack`, made of these folders; empty: the files.
         cache_bytes: decoded sound that a process keeps; what is beyond is decoded anew each time.
 
     Raises:
