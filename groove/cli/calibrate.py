@@ -17,12 +17,8 @@ from groove.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from groove.card import ModelCard
     from groove.embedder import Embedder
-    from groove.encoder import Encoder
     from groove.evaluation.cache import EmbeddingCache
     from groove.evaluation.card_measures import MeasuredCard
 
@@ -111,13 +107,12 @@ def _from_manifest(
 ) -> ModelCard:
     from groove.embedder import Embedder as Plain
     from groove.evaluation.card_measures import measure_card
-    from groove.evaluation.card_pieces import embed_pieces
+    from groove.evaluation.card_pieces import Lenient, embed_pieces
     from groove.manifest import read_manifest
 
-    # What a card refuses cannot be measured, so its own limit must not stand in the way.
     card = embedder.encoder.card
     utterances = read_manifest(manifest)
-    listening = Plain(_Lenient(embedder.encoder, replace(card, min_speech_s=0.01)))
+    listening = Plain(Lenient(embedder.encoder))
 
     def measured(where: str, *, on_telephone: bool) -> MeasuredCard:
         sets = embed_pieces(
@@ -185,20 +180,6 @@ def _say_lost(lost: Sequence[tuple[str, str]], of_what: str) -> None:
         path, reason = lost[0]
         first = f"the first: {path}: {reason}"
         click.echo(f"groove: left out {len(lost):,} {of_what}; {first}", err=True)
-
-
-class _Lenient:
-    """The same encoder under another card."""
-
-    def __init__(self, encoder: Encoder, card: ModelCard) -> None:
-        self._encoder, self.card = encoder, card
-
-    @property
-    def model_hash(self) -> str:
-        return self._encoder.model_hash
-
-    def __call__(self, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._encoder(waveforms)
 
 
 def _measured(card: ModelCard) -> dict[str, object]:

@@ -35,7 +35,7 @@ from groove.training.memory import shortage_explained
 from groove.training.optimizers import set_rate
 from groove.training.rates import Rates, rates
 from groove.training.run import SHOWN, Run, open_run
-from groove.training.runlog import LOG
+from groove.training.runlog import LOG, writing
 from groove.training.step import Taken, n_speakers, settle, take_step
 from groove.training.stopping import Interruption
 
@@ -220,8 +220,11 @@ def _epoch_path(run: Run, epoch: int) -> Path:
 
 
 def _draw(run: Run) -> None:
+    path, last = run.out / "curves.png", run.out / "last.pt"
+    how = f"{last} is saved: go on with resume=true, with train.curves=false where room is short"
     try:
-        draw_curves(run.out / LOG, run.out / "curves.png")
+        with writing(path, "the curves", how):
+            draw_curves(run.out / LOG, path)
     except MissingExtra as error:
         if run.progress.n_begun == 1:
             run.log.say(str(error))

@@ -25,7 +25,7 @@ from groove.training.meter import Meter, training_flops
 from groove.training.objective import PARTS, Objective, Weights
 from groove.training.optimizers import make_optimizer
 from groove.training.rates import n_steps_of, schedule_jump
-from groove.training.runlog import RunLog
+from groove.training.runlog import RunLog, sound_after, writing
 from groove.training.student import (
     Student,
     effective,
@@ -347,5 +347,6 @@ def _announce(run: Run) -> None:
     if run.place.is_first:
         import json
 
-        text = json.dumps(plain(run.config), indent=1)
-        write_lines(run.out / "config.json", text.split("\n"))
+        text, path = json.dumps(plain(run.config), indent=1), run.out / "config.json"
+        with writing(path, "the settings", sound_after(run.progress.step)):
+            write_lines(path, text.split("\n"))

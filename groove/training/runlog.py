@@ -12,7 +12,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -42,6 +43,9 @@ class RunLog:
             tensorboard: also write events for it, into ``folder/tensorboard``.
             from_step: the run goes on from here; 0 starts a new log.
             stream: where the progress line goes; None is standard error.
+
+        Raises:
+            TrainingError: it cannot be written.
         """
         self._is_first, self.n_steps = is_first, 0  # the run sets it once it knows
         self._stream = stream if stream is not None else sys.stderr
@@ -49,14 +53,16 @@ class RunLog:
         self._from_step = from_step
         self.begin()
         self._writer: Any = None
-        self._path = folder / LOG
+        self._path, self._events = folder / LOG, folder / "tensorboard"
         if not is_first:
             return
-        folder.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_log(self._path) if line["step"] <= from_step > 0]
-        write_lines(self._path, [json.dumps(line) for line in kept])
+        with writing(self._path, "the log", sound_after(from_step)):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_lines(self._path, [json.dumps(line) for line in kept])
         if tensorboard:
-            self._writer = _summary_writer(folder / "tensorboard", from_step)
+            with writing(self._events, _NUMBERS, f"{sound_after(from_step)}, {_WITHOUT}"):
+                self._writer = _summary_writer(self._events, from_step)
 
     def begin(self) -> None:
         """The first step comes now: the time that is left is told from what follows."""
@@ -72,19 +78,17 @@ class RunLog:
             return
         values = {name: None if _is_endless(value) else value for name, value in values.items()}
         text = json.dumps({"kind": kind, "step": step, **values}, allow_nan=False)
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(f"{text}\n")
-        except OSError as error:
-            raise TrainingError(
-                f"{self._path}: the log cannot be written ({error.strerror or error}); go on from "
-                "the last checkpoint with resume=true"
-            ) from error
+        with (
+            writing(self._path, "the log", _GO_ON),
+            self._path.open("a", encoding="utf-8") as file,
+        ):
+            file.write(f"{text}\n")
         if self._writer is not None:
-            for name, value in values.items():
-                if isinstance(value, int | float) and not isinstance(value, bool):
-                    self._writer.add_scalar(f"{kind}/{name}", value, step)
-            self._writer.flush()
+            with writing(self._events, _NUMBERS, f"{LOG} has them; {_GO_ON}, {_WITHOUT}"):
+                for name, value in values.items():
+                    if isinstance(value, int | float) and not isinstance(value, bool):
+                        self._writer.add_scalar(f"{kind}/{name}", value, step)
+                self._writer.flush()
 
     def event(self, step: int, text: str) -> None:
         """What happened beside the plan: a line of the log, and one that stays on the screen.
@@ -129,7 +133,10 @@ class RunLog:
         if self._is_first and self._overwrites:
             self._stream.write("\n")
         if self._writer is not None:
-            self._writer.close()
+            try:
+                self._writer.close()
+            except OSError as error:  # what failed once fails again, and the run has ended
+                self.say(f"{self._events}: {_NUMBERS} end early ({error.strerror or error})")
 
     def _left(self, step: int) -> str:
         done = step - self._from_step
@@ -138,6 +145,36 @@ class RunLog:
         seconds = (time.monotonic() - self._started) / done * (self.n_steps - step)
         hours, rest = divmod(round(seconds), 3600)
         return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+_GO_ON = "go on from the last checkpoint with resume=true"
+_NUMBERS, _WITHOUT = "TensorBoard's numbers", "with train.tensorboard=false where room is short"
+
+
+@contextmanager
+def writing(path: Path, what: str, how: str) -> Iterator[None]:
+    """Turn the system's refusal of a file, as on a full disk, into one line.
+
+    Args:
+        path: the file.
+        what: what it holds.
+        how: what is sound, and how to go on.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        said = error.strerror or error
+        raise TrainingError(f"{path}: {what} cannot be written ({said}); {how}") from error
+
+
+def sound_after(step: int) -> str:
+    """What is sound, and how to go on, where a run that begins after a step cannot begin."""
+    if step:
+        return "the last checkpoint is as it was before: go on with resume=true"
+    return "nothing was trained yet: start again"
 
 
 _NAMES = {"margin_rad": "margin", "crops_per_s": "crops/s", "speakers_per_s": "speakers/s"}

@@ -212,4 +212,15 @@ def test_alone_everything_is_its_own_answer() -> None:
         assert place == ddp.Place(0, 1, torch.device("cpu"))
         assert ddp.total(3.0, place) == 3.0 and ddp.gathered("a", place) == ["a"]
         assert ddp.first_word("", place) == "" and ddp.first_word("x", place) == "x"
-    assert ddp.choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(("has_gpu", "wanted"), [(True, "cuda:1"), (False, "cpu")])
+def test_auto_is_the_card_of_this_process_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, has_gpu: bool, wanted: str
+) -> None:
+    chosen: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch, "empty", lambda *size, device: None)  # the card need not be there
+    assert str(ddp.choose_device("auto", local_rank=1)) == wanted
+    assert [str(device) for device in chosen] == [wanted] * has_gpu

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -39,9 +41,10 @@ from groove.training.loop import train  # noqa: E402
 from groove.training.networks import Network  # noqa: E402
 from groove.training.run import Run  # noqa: E402
 from groove.training.runlog import read_log  # noqa: E402
-from groove.training.student import Student, lost_centres, make_head  # noqa: E402
+from groove.training.student import Student, lost_centres, make_head, open_student  # noqa: E402
 from groove.training.typed import from_mapping  # noqa: E402
 from groove.training.validation import Validator  # noqa: E402
+from tests.conftest import ROOT  # noqa: E402
 from tests.fakes import FakeEncoder  # noqa: E402
 from tests.training.sounds import write_noise  # noqa: E402
 from tests.training.tiny import config, curve, write_corpus  # noqa: E402
@@ -168,12 +171,14 @@ def assert_same_state(out: Path, whole: Path) -> None:
 def test_a_killed_run_goes_on_to_the_same_numbers_bit_for_bit(
     whole: Path, corpus: Path, tmp_path: Path, kill: int, saved: tuple[int, int, int]
 ) -> None:
-    """Once from the end of an epoch, once from the middle."""
+    """Once from the end of an epoch, once from the middle, each in a process of its own."""
     out, often = tmp_path / "out", {"average": 2, "save_every": 2}
     killed_after(kill, config(corpus, out, train=often))
     found = load(out / "last.pt").progress
     assert (found["epoch"], found["batch"], found["step"]) == saved
-    train(config(corpus, out, resume=True, train=often))
+    again = [sys.executable, "train.py", "resume=true", f"train.out_dir={out}"]
+    done = subprocess.run(again, capture_output=True, text=True, cwd=ROOT, timeout=200)
+    assert done.returncode == 0, done.stderr
     assert curve(out) == curve(whole)
     assert_same_state(out, whole)
 
@@ -383,6 +388,31 @@ def test_a_full_disk_stops_the_run_and_keeps_the_checkpoint_before(
     assert (out / "last.pt").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("writes", "name", "how"),
+    [
+        ("runlog.write_lines", "log.jsonl", "nothing was trained yet: start again"),
+        ("runlog._summary_writer", "tensorboard", "start again, .*train.tensorboard=false"),
+        ("run.write_lines", "config.json", "nothing was trained yet: start again"),
+        ("loop.draw_curves", "curves.png", "last.pt is saved: .*resume=true, .*curves=false"),
+    ],
+)
+def test_a_disk_that_fills_beside_the_checkpoints_is_one_line_that_says_how_to_go_on(
+    corpus: Path, tmp_path: Path, monkeypatch: Patch, writes: str, name: str, how: str
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out, some = tmp_path / "out", {"max_steps": 1, "tensorboard": True, "curves": True}
+    with monkeypatch.context() as patch:
+        patch.setattr(f"groove.training.{writes}", full)
+        with pytest.raises(TrainingError, match=rf"^{out / name}: .* \(No space .*\); .*{how}"):
+            train(config(corpus, out, train=some, validate={"every": 0}))
+    saved = (out / "last.pt").exists()
+    assert saved == ("resume=true" in how)
+    train(config(corpus, out, resume=saved, train=some, validate={"every": 0}))
+
+
 def test_a_gpu_that_is_full_is_one_line_that_says_what_to_set(
     corpus: Path, tmp_path: Path, monkeypatch: Patch
 ) -> None:
@@ -533,6 +563,22 @@ def test_centres_of_another_number_are_new_and_the_run_says_so() -> None:
         kept = torch.equal(head.weight[:sub_centers], rows["a"][:sub_centers])
         assert kept == (sub_centers == 3)
         assert re.fullmatch(said, lost_centres(chosen, student, speakers).rpartition(" to")[0])
+
+
+def test_from_three_speeds_to_one_known_speakers_keep_the_centres_of_their_plain_speed(
+    corpus: Path, tmp_path: Path
+) -> None:
+    out, head = tmp_path / "out", {"sub_centers": 2}
+    speeds, short = {"speeds": [1.0, 0.9, 1.1]}, {"train": {"max_steps": 1}}
+    train(config(corpus, out, data=speeds, head=head, validate={"every": 0}, **short))
+    before = load(out / "last.pt").head["weight"].view(3, 8, 2, 16)  # by speed, then by speaker
+    start = {"init": str(out / "last.pt")}
+    fine = config(corpus, tmp_path / "fine", train=start, data={"speeds": [1.0]}, head=head)
+    student, speakers = open_student(fine, None), ["s005", "new", "s002"]
+    after = make_head(fine, student, speakers).weight.view(3, 2, 16)
+    assert torch.equal(after[0], before[0, 5]) and torch.equal(after[2], before[0, 2])
+    assert not any(torch.equal(after[1], known) for known in before.flatten(0, 1))
+    assert lost_centres(fine, student, speakers) == ""
 
 
 def test_a_run_that_ended_in_the_middle_of_an_epoch_goes_on_there(

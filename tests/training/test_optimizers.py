@@ -1,4 +1,4 @@
-"""Optimizers: Muon against torch's own, and which weights go where."""
+"""Optimizers: Muon and SGD against torch's own, which weights go where, and clipping."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch.nn.utils import parameters_to_vector  # noqa: E402
+
 from groove.fbank import FbankConfig  # noqa: E402
+from groove.training import loop  # noqa: E402
+from groove.training.checkpoint import load  # noqa: E402
 from groove.training.heads import AamSoftmax  # noqa: E402
 from groove.training.loop import train  # noqa: E402
 from groove.training.muon import Muon, orthogonal, orthogonal_blocks  # noqa: E402
 from groove.training.networks import Network, build_encoder  # noqa: E402
 from groove.training.objective import Objective, Weights  # noqa: E402
 from groove.training.optimizers import make_optimizer  # noqa: E402
+from groove.training.run import Run  # noqa: E402
 from tests.training.tiny import config, curve, write_corpus  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -79,6 +84,52 @@ def test_the_rest_steps_as_adamw() -> None:
     steps(ours, Muon(plain, lr=0.01))
     steps(theirs, torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.1))
     assert torch.equal(ours.weight, theirs.weight) and torch.equal(ours.bias, theirs.bias)
+
+
+@pytest.mark.parametrize("momentum", [0.8, 0.0])
+def test_sgd_walks_as_torch_does_and_only_kernels_decay(momentum: float) -> None:
+    torch.manual_seed(0)
+    ours = torch.nn.Linear(30, 20)
+    theirs = copy.deepcopy(ours)
+    steps(ours, make_optimizer(ours, "sgd", lr=0.1, weight_decay=0.05, momentum=momentum))
+    groups = [
+        {"params": [theirs.weight], "weight_decay": 0.05},
+        {"params": [theirs.bias], "weight_decay": 0.0},
+    ]
+    steps(theirs, torch.optim.SGD(groups, lr=0.1, momentum=momentum, nesterov=momentum > 0))
+    assert torch.equal(ours.weight, theirs.weight) and torch.equal(ours.bias, theirs.bias)
+
+
+def test_a_step_is_no_longer_than_clip_norm_allows_and_the_log_has_the_length_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: Nesterov's first step is the gradient times 1 + momentum, times the rate."""
+    take, moved, corpus = loop.take_step, [], write_corpus(tmp_path / "corpus")
+
+    def measured(run: Run, *rest: Any) -> Any:
+        before = parameters_to_vector(run.objective.parameters()).detach().clone()
+        taken = take(run, *rest)
+        moved.append(parameters_to_vector(run.objective.parameters()).detach() - before)
+        return taken
+
+    monkeypatch.setattr(loop, "take_step", measured)
+    norms = []
+    for clip_norm in (0.0, 0.01):
+        settings = config(
+            corpus,
+            tmp_path / f"{clip_norm}",
+            train={"max_steps": 1, "lr": 0.5},
+            optimizer={"name": "sgd", "momentum": 0.6, "weight_decay": 0, "clip_norm": clip_norm},
+            schedule={"lr_shape": "constant", "warmup": 0},
+            validate={"every": 0},
+        )
+        for group in load(train(settings)).optimizer["param_groups"]:
+            made = group["momentum"], group["nesterov"], group["weight_decay"]
+            assert made == (0.6, True, 0)
+        norms += [x["grad_norm"] for x in curve(tmp_path / f"{clip_norm}") if x["kind"] == "step"]
+    assert norms[0] == norms[1] > 1
+    lengths = [float(vector.norm()) for vector in moved]
+    assert lengths == pytest.approx([0.5 * 1.6 * norms[0], 0.5 * 1.6 * 0.01], rel=1e-3)
 
 
 def test_the_classifier_and_vectors_are_not_made_orthogonal() -> None:

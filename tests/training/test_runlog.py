@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from pathlib import Path
@@ -102,6 +103,33 @@ def test_a_log_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / LOG).mkdir()
     with pytest.raises(TrainingError, match="the log cannot be written .*resume=true"):
         log.write("step", 1)
+    for step, how in ((0, "start again"), (3, "as it was before: go on with resume=true")):
+        with pytest.raises(TrainingError, match=f"{LOG}: the log cannot be written .*{how}"):
+            RunLog(tmp_path, from_step=step, stream=io.StringIO())
+
+
+class FullDisk:
+    """TensorBoard's writer once its thread has met a full disk: each call raises that again."""
+
+    def add_scalar(self, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    flush = close = add_scalar
+
+
+def test_tensorboards_file_that_cannot_be_written_is_one_clear_line_and_closing_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runlog, "_summary_writer", lambda *_: FullDisk())
+    log = RunLog(tmp_path, tensorboard=True, stream=(stream := io.StringIO()))
+    said = (
+        r"tensorboard: .* \(No space .*\); log.jsonl has them; .*resume=true, .*tensorboard=false"
+    )
+    with pytest.raises(TrainingError, match=said):
+        log.write("step", 1, loss=1.5)
+    assert [line["loss"] for line in read_log(tmp_path / LOG)] == [1.5]
+    log.close()
+    assert stream.getvalue().endswith("numbers end early (No space left on device)\n")
 
 
 def test_curves_are_drawn_and_an_empty_log_is_no_error(tmp_path: Path) -> None:
