@@ -37,7 +37,8 @@ def run_parallel(
                 if not waiting:
                     return
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
+                # What is finished first: an error ends this, and would lose it.
+                for future in sorted(done, key=lambda future: future.exception() is not None):
                     yield waiting.pop(future), future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from groove.bulk import Recording, embed_many, find_recordings, read_rows
 from groove.embedder import Embedder
 from groove.errors import ManifestError, SettingsError
+from groove.parallel import run_parallel
 from tests.conftest import ROOT, VOICE_A, VOICE_A2, VOICE_B
 from tests.fakes import FakeEncoder
 
@@ -120,6 +122,27 @@ def test_what_is_done_is_kept_when_the_run_breaks(tmp_path: Path) -> None:
         embed_many(VOICES, Embedder(Breaks()), tmp_path, workers=1)
     assert len(read_rows(tmp_path)) == 2
     assert embed_many(VOICES, Embedder(FakeEncoder()), tmp_path, workers=1).n_known == 2
+
+
+def test_an_error_does_not_lose_what_was_finished_before_it() -> None:
+    others = threading.Semaphore(0)
+
+    def work(item: int) -> int:
+        if item == 5:
+            for _ in range(5):
+                others.acquire()
+            time.sleep(0.02)  # until their results are there
+            raise ValueError("five")
+        others.release()
+        return item
+
+    for _ in range(20):  # what is done comes as a set, in whatever order
+        found = []
+        with pytest.raises(ValueError, match="five"):
+            for _, result in run_parallel(range(6), work, workers=6):
+                time.sleep(0.03)  # so that the rest is done when it looks again
+                found.append(result)
+        assert sorted(found) == [0, 1, 2, 3, 4]
 
 
 def test_another_model_or_cutting_is_refused_and_loses_nothing(tmp_path: Path) -> None:

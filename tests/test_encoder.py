@@ -97,8 +97,8 @@ def test_a_file_without_a_card_is_refused_with_what_to_do(tmp_path: Path) -> Non
 
 
 def test_an_unknown_card_version_is_refused_with_both(tmp_path: Path) -> None:
-    with pytest.raises(CardError, match="version 2, this Groove reads 1; update Groove"):
-        OnnxEncoder(with_fields(tmp_path, card_version=2))
+    with pytest.raises(CardError, match="version 3, this Groove reads 1 to 2; update Groove"):
+        OnnxEncoder(with_fields(tmp_path, card_version=3))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"card_version": 1}'])
