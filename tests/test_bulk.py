@@ -125,23 +125,26 @@ def test_what_is_done_is_kept_when_the_run_breaks(tmp_path: Path) -> None:
 
 
 def test_an_error_does_not_lose_what_was_finished_before_it() -> None:
-    others = threading.Semaphore(0)
+    for _ in range(5):  # what is done comes as a set, in whatever order
+        first, others = threading.Event(), threading.Semaphore(0)
 
-    def work(item: int) -> int:
-        if item == 5:
-            for _ in range(5):
-                others.acquire()
-            time.sleep(0.02)  # until their results are there
-            raise ValueError("five")
-        others.release()
-        return item
+        def work(item: int, first=first, others=others) -> int:  # type: ignore[no-untyped-def]
+            if item == 5:
+                for _ in range(4):
+                    others.acquire()
+                time.sleep(0.02)  # until their results are there
+                raise ValueError("five")
+            if item:
+                first.wait(10)
+                others.release()
+            return item
 
-    for _ in range(20):  # what is done comes as a set, in whatever order
         found = []
         with pytest.raises(ValueError, match="five"):
             for _, result in run_parallel(range(6), work, workers=6):
-                time.sleep(0.03)  # so that the rest is done when it looks again
                 found.append(result)
+                first.set()
+                time.sleep(0.1)  # the rest ends before it looks again
         assert sorted(found) == [0, 1, 2, 3, 4]
 
 
