@@ -20,14 +20,17 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.embed_pool import pool_name
-from groove.card import NarrowBand
-from groove.evaluation.card_measures import CONDITIONS, EmbeddedSet, measure_card
+from groove.card import NarrowBand, ThresholdTable
+from groove.evaluation.card_measures import CONDITIONS, EmbeddedSet, measure_card, supporting
+from groove.models import catalogue
+from groove.scoring import ThresholdRow
 
 CATALOGUE = Path(__file__).resolve().parent.parent / "groove" / "assets" / "catalogue.json"
 
@@ -45,6 +48,11 @@ def update(model: str, measured: dict[str, object]) -> None:
     CATALOGUE.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def table_from(values: dict[str, Any]) -> ThresholdTable:
+    rows = tuple(ThresholdRow.from_dict(row) for row in values["rows"])
+    return ThresholdTable(values["speech_s"], values["measured_on"], rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--embeddings", type=Path, required=True)
@@ -59,7 +67,9 @@ def main() -> None:
     sets = {name: load(given.embeddings, pool, name) for name in CONDITIONS}
     measured = measure_card(sets, on, print)
     if given.telephone:
-        narrow = NarrowBand(measured.thresholds, measured.calibration)
+        wide = catalogue()[given.model].card["thresholds"]
+        tables = supporting(measured.thresholds, [table_from(table) for table in wide])
+        narrow = NarrowBand(tables, measured.calibration)
         update(given.model, {"narrow_band": asdict(narrow)})
     else:
         update(given.model, {**asdict(measured), "narrow_band": None})

@@ -14,7 +14,7 @@ against whole utterance. Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,13 +88,7 @@ class MeasuredCard:
         """
         narrow_band = None
         if on_telephone is not None:
-            common = set.intersection(*(_rates_of(table) for table in self.thresholds))
-            kept = tuple(t for t in on_telephone.thresholds if common <= _rates_of(t))
-            if not kept:
-                raise ScoringError(
-                    "no table of telephone sound measures all the false-match rates that the "
-                    "others do; calibrate on more speakers, or with --no-telephone"
-                )
+            kept = supporting(on_telephone.thresholds, self.thresholds)
             narrow_band = NarrowBand(kept, on_telephone.calibration)
         return replace(
             card,
@@ -104,6 +98,24 @@ class MeasuredCard:
             calibration=self.calibration,
             narrow_band=narrow_band,
         )
+
+
+def supporting(
+    narrow: Sequence[ThresholdTable], wide: Sequence[ThresholdTable]
+) -> tuple[ThresholdTable, ...]:
+    """The telephone's tables that measure every rate that each of the others does.
+
+    Raises:
+        ScoringError: none of them does.
+    """
+    common = set.intersection(*(_rates_of(table) for table in wide))
+    kept = tuple(table for table in narrow if common <= _rates_of(table))
+    if not kept:
+        raise ScoringError(
+            "no table of telephone sound measures all the false-match rates that the others do; "
+            "calibrate on more speakers, or with --no-telephone"
+        )
+    return kept
 
 
 def _rates_of(table: ThresholdTable) -> set[float]:
