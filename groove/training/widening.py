@@ -56,11 +56,20 @@ def widened(checkpoint: Checkpoint, channels: int, *, seed: int = 0) -> Checkpoi
         name: _placed(checkpoint.model[name], value, group, wide_group)
         for name, value in fresh.items()
     }
-    card = replace(checkpoint.card, architecture=network.architecture)
+    config = checkpoint.config
+    if "train" in config:
+        config = {**config, "train": {**config["train"], "channels": channels}}
     return replace(
-        checkpoint, card=card, network=network, model=model, optimizer={}, scaler={}, progress={},
+        checkpoint,
+        card=replace(checkpoint.card, architecture=network.architecture),
+        network=network,
+        model=model,
+        config=config,
+        optimizer={},
+        scaler={},
+        progress={},
         rng={},
-    )  # fmt: skip
+    )
 
 
 def _placed(narrow: Tensor, wide: Tensor, group: int, wide_group: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,9 @@ def test_the_new_channels_are_heard_from_and_learn() -> None:
 
 def test_speakers_stay_and_the_optimizer_goes() -> None:
     narrow = trained(Network("ecapa", 8, 16))
+    narrow = replace(narrow, config={"train": {"channels": 16, "p": 4}, "resume": False})
     grown = widened(narrow, 32)
+    assert grown.config == {"train": {"channels": 32, "p": 4}, "resume": False}
     assert grown.speakers == ["a"] and grown.head is narrow.head
     assert narrow.optimizer and not grown.optimizer
 
