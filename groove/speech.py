@@ -23,7 +23,7 @@ from 1 to 3.4 kHz, each less the median power of the pauses, so that a hiss whic
 does not pass for speech.
 
 Sources: Silero VAD 6.2.3 (https://github.com/snakers4/silero-vad, MIT). The limits were measured by
-``benchmarks/speech_checks.py``; its table is in RESULTS.md.
+``benchmarks/speech_checks.py`` and ``benchmarks/telephone.py``; their tables are in RESULTS.md.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SAME_SHAPE = 0.93  # see `_Shape`
 QUIET_DBFS = -50.0
 CLIPPED_FRACTION = 0.001
 NOISY_DB = 10.0
-NARROW_DB = -38.0  # of 200 voices 1.5 % lie below it, by telephone all: RESULTS.md, section 2
+NARROW_DB = -38.0  # 3.5 % of 200 recordings lie below it, by telephone all: RESULTS.md, section 2
 
 _CONTEXT, _MIRROR = 64, 64  # samples of the frame before, and mirrored ones after
 _TARGET_DBFS = -21.0  # the loudest frame, as the network hears it
