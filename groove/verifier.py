@@ -16,6 +16,7 @@ from typing import Any, Literal
 from groove.audio import AudioSource
 from groove.audio.bytestream import source_name
 from groove.card import ModelCard, ThresholdTable
+from groove.cautions import CLOSE_CALL, MIXED_CHANNELS, NOT_FOR_TELEPHONE, SAME_SOUND, Caution
 from groove.embedder import Embedder, Examined
 from groove.encoder import Encoder
 from groove.errors import SettingsError
@@ -28,46 +29,6 @@ PRIOR = 0.5  # of "same voice" before listening; the probability is for even odd
 
 Verdict = Literal["same", "different", "undecided"]
 Channel = Literal["wide band", "telephone", "mixed"]  # of both sides together
-
-
-@dataclass(frozen=True)
-class Caution:
-    """Why an answer may be wrong. ``code`` is stable, ``text`` is for people."""
-
-    code: str
-    text: str
-    recording: str  # which one; empty when it concerns the whole comparison
-
-
-SAME_SOUND = Caution(
-    "same_sound",
-    "the two recordings are the same sound; compare two different recordings to learn whether the "
-    "voice is the same",
-    "",
-)
-
-
-CLOSE_CALL = Caution(
-    "close_call",
-    "decision and probability disagree: the score lies between the threshold and even odds; more "
-    "speech decides better",
-    "",
-)
-
-
-NOT_FOR_TELEPHONE = Caution(
-    "not_for_telephone",
-    "both recordings are telephone sound, for which the model holds no measurements of its own: "
-    "expect more false matches than promised",
-    "",
-)
-
-
-MIXED_CHANNELS = Caution(
-    "mixed_channels",
-    "one side is telephone sound, the other is not: the same voice is missed more often",
-    "",
-)
 
 
 @dataclass(frozen=True)

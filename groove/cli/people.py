@@ -17,7 +17,7 @@ from groove.errors import GrooveError, SettingsError, StoreError
 
 if TYPE_CHECKING:
     from groove.api import VoiceprintStore
-    from groove.verifier import Caution
+    from groove.cautions import Caution
     from groove.voiceprints.answers import Enrollment
     from groove.voiceprints.people import Person
 

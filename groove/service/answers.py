@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from groove.audio import AudioSource, open_audio
+from groove.cautions import Caution
 from groove.errors import GrooveError
 from groove.listening import Heard
 from groove.service import pictures
 from groove.service.words import Language, say, warning_text
 from groove.speech import SpeechDetector, SpeechReport
-from groove.verifier import Caution, Comparison, Side, Verifier
+from groove.verifier import Comparison, Side, Verifier
 from groove.voiceprints.answers import Enrollment, Identification
 from groove.voiceprints.identification import fmr_of_comparison
 from groove.voiceprints.people import Person

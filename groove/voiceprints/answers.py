@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from groove.verifier import Caution, Channel, Judgement, Side
+from groove.cautions import Caution
+from groove.verifier import Channel, Judgement, Side
 from groove.voiceprints.people import Person
 
 Answer = Literal["named", "nobody", "undecided"]
