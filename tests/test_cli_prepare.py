@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from groove.manifest import read_manifest
 from groove.preparation import check_prepared
@@ -171,3 +172,37 @@ def test_the_miniature_is_laid_out_as_the_corpus_is(home: Path) -> None:
     assert len(trials) == len(models) * len(tests)
     assert {label for *_, label in trials} == {"0", "1"}
     assert all((m[:7] in t) == (label == "1") for m, t, label in trials)
+
+
+def test_noise_is_packed_and_the_settings_that_use_it_are_said(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "musan" / "noise"
+    folder.mkdir(parents=True)
+    sources = sorted((home / "CN-Celeb_flac/data/id00012").iterdir())[:3]
+    for source in sources:
+        shutil.copy(source, folder)
+    done = groove(tmp_path, "noise", "musan", "--out", "musan.i16", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["files"] == 3 and told["failed"] == {}
+    assert told["settings"] == ["augment.noise_folders=[musan]", "augment.noise_pack=musan.i16"]
+    seconds = sum(soundfile.info(source).frames for source in sources)
+    assert (tmp_path / "musan.i16").stat().st_size == 2 * seconds
+    text = groove(tmp_path, "noise", "musan", "--out", "musan.i16").stdout
+    assert "3 files in musan.i16" in text and "'augment.noise_folders=[musan]'" in text
+
+
+def test_noise_that_cannot_be_decoded_is_named_and_the_rest_packed(
+    home: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    whole, cut = sorted((home / "CN-Celeb_flac/data/id00012").iterdir())[:2]
+    shutil.copy(whole, folder)
+    (folder / "cut.flac").write_bytes(cut.read_bytes()[:2000])
+    done = groove(tmp_path, "noise", "sounds", "--out", "sounds.i16")
+    assert done.returncode == 1 and "1 files in sounds.i16" in done.stdout
+    assert re.search(r"^groove: sounds/cut\.flac: left out: .+; remove or replace", done.stderr)
+    missing = groove(tmp_path, "noise", "nowhere", "--out", "sounds.i16")
+    assert missing.returncode == 2 and "nowhere: the folder for noise does not" in missing.stderr
+    full = groove(tmp_path, "noise", "sounds", "--out", "/dev/full/x.i16")
+    assert full.returncode == 2 and "/dev/full/x.i16: cannot be written" in full.stderr

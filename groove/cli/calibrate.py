@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from groove.cli import options
-from groove.cli.evaluate import clear, progress
+from groove.cli.progress import line
 from groove.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def command(
                 embedder, known, manifest, name, n_workers, on_telephone=telephone is not False
             )
     write_card(path_of(model), card, out)
-    clear()
+    line.clear()
     if as_json:
         click.echo(json.dumps(_measured(card), ensure_ascii=False))
         return
@@ -121,7 +121,7 @@ def _from_manifest(
             cache,
             on_telephone=on_telephone,
             workers=workers,
-            progress=lambda what, done, total: progress(f"embedding at {what}", done, total),
+            progress=lambda what, done, total: line.show(f"embedding at {what}", done, total),
             lost=_say_lost,
         )
         return measure_card(sets, f"{name}{where}", lambda text: click.echo(text, err=True))
@@ -154,7 +154,7 @@ def _from_trials(
     else:
         raise SettingsError("--trials needs --audio FOLDER or --manifest FILE: what its names mean")
     fitted = measure_calibration(
-        embedder, found, name, cache=cache, workers=workers, progress=progress
+        embedder, found, name, cache=cache, workers=workers, progress=line.show
     )
     left_out = fitted.exclusions
     _say_lost([(path, "no such file") for path in left_out.missing_files], "files")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from groove.cli import options
+from groove.cli.progress import bar
 from groove.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -54,10 +55,8 @@ def command(
     recordings = _recordings(inputs)
     embedder = Embedder(model, threads=1, num_crops=num_crops, crop_sec=crop_sec, channel=channel)
     workers = workers or os.cpu_count() or 1
-    with click.progressbar(
-        length=len(recordings), label="embedding", file=sys.stderr, show_pos=True
-    ) as bar:
-        summary = embed_many(recordings, embedder, out, workers=workers, progress=bar.update)
+    with bar("embedding", len(recordings)) as advance:
+        summary = embed_many(recordings, embedder, out, workers=workers, progress=advance)
     if as_json:
         click.echo(json.dumps(asdict(summary), default=str, ensure_ascii=False))
     else:

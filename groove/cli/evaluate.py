@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from groove.cli import options
+from groove.cli.progress import line
 from groove.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ def command(models: tuple[str, ...], out: Path, as_json: bool, **given: Any) -> 
     trial_sets = _trial_sets(asked)
     systems, settings = _systems(models or (None,), asked, trial_sets), _settings(asked)
     with EmbeddingCache(asked.cache or out / "embeddings.sqlite") as cache:
-        report = evaluate(systems, trial_sets, settings, cache=cache, progress=progress)
-    progress("writing", 1, 1)
+        report = evaluate(systems, trial_sets, settings, cache=cache, progress=line.show)
+    line.show("writing", 1, 1)
     written = write_report(report, out, figures=not asked.no_figures)
-    clear()
+    line.clear()
     if as_json:
         click.echo(json.dumps(to_json(report), ensure_ascii=False))
         return
@@ -238,18 +238,3 @@ def _settings(asked: Asked) -> Settings:
         workers=asked.workers or os.cpu_count() or 1,
         strict=asked.strict,
     )
-
-
-def progress(what: str, done: int, total: int) -> None:
-    """One line on standard error that overwrites itself."""
-    if sys.stderr.isatty():
-        share = f" {done:,} of {total:,}" if total > 1 else " ..."
-        sys.stderr.write(f"\r\033[K{what}{share}")
-        sys.stderr.flush()
-
-
-def clear() -> None:
-    """Take the line away."""
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\033[K")
-        sys.stderr.flush()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groove.cli import options
+from groove.cli.progress import bar
 from groove.errors import GrooveError, SettingsError, StoreError
 
 if TYPE_CHECKING:
@@ -220,15 +221,15 @@ def _reembed_all(
 ) -> None:
     hashes = store.recognizer.tag.hashes
     n_moved, reasons = 0, {}
-    shown = click.progressbar(recordings.items(), label="reembedding", file=sys.stderr)
-    with store.erasing_once(), shown as bar:
-        for person_id, paths in bar:
+    with store.erasing_once(), bar("reembedding", len(recordings)) as advance:
+        for person_id, paths in recordings.items():
             try:
                 if not _is_moved(store.person(person_id), hashes):
                     store.reembed(person_id, paths, same_person=same_person)
                     n_moved += 1
             except GrooveError as error:  # one bad recording must not keep the others from moving
                 reasons[person_id] = str(error)
+            advance(1)
     people = store.people()
     left = [person.name for person in people if not _is_moved(person, hashes)]
     names = {person.person_id: person.name for person in people}

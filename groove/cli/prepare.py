@@ -7,8 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groove.cli import options
+from groove.cli.progress import bar
 from groove.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
@@ -149,12 +149,67 @@ def folder(root: Path, speaker_depth: int, out: Path, **settings: Any) -> None:
     _prepare(read_folder(root, speaker_depth=speaker_depth), out, **settings)
 
 
+@group.command("noise")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(), metavar="FOLDER...")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The file, such as musan.i16."
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: cores]")
+@options.as_json
+def noise(folders: tuple[str, ...], out: Path, workers: int | None, as_json: bool) -> None:
+    """Decode folders of noise once, into one file that training reads instead of them.
+
+    It is worth it for mp3 or opus, of which training decodes every piece anew, and where memory is
+    short. Training needs the folders still, written as they are here. Exit status: 0 all packed,
+    1 some left out (training refuses the folder until they are removed), 2 error.
+
+    Example:  groove prepare noise musan --out musan.i16
+    """
+    from groove.training.noises import noise_utterances
+    from groove.training.packing import pack
+
+    utterances = noise_utterances(folders)
+    try:
+        with bar("packing", len(utterances)) as advance:
+            failed = pack(
+                utterances, out, workers=workers or os.cpu_count() or 1, progress=_since(advance)
+            )
+    except OSError as error:
+        raise SettingsError(
+            f"{out}: cannot be written ({error.strerror or error}); what is packed is kept: free "
+            "space and start again"
+        ) from error
+    settings = [f"augment.noise_folders=[{','.join(folders)}]", f"augment.noise_pack={out}"]
+    if as_json:
+        told = {"files": len(utterances), "failed": dict(failed), "settings": settings}
+        click.echo(json.dumps(told, ensure_ascii=False))
+    else:
+        click.echo(f"{len(utterances) - len(failed):,} files in {out}; train with")
+        click.echo("  " + " ".join(f"'{setting}'" for setting in settings))
+    for path, reason in failed:
+        click.echo(f"groove: {path}: left out: {reason}; remove or replace the file", err=True)
+    if failed:
+        sys.exit(1)
+
+
+def _since(advance: Callable[[int], None]) -> Callable[[int, int], None]:
+    """What is told how much is done in all, for a bar that is told how much since."""
+    before = 0
+
+    def told(done: int, n_all: int) -> None:
+        nonlocal before
+        advance(done - before)
+        before = done
+
+    return told
+
+
 def _check_archives(folder: Path) -> list[str]:
     from groove.corpora.archives import check_archives, find_archives
 
     found = find_archives(folder)
     n_bytes = sum(path.stat().st_size for paths in found.values() for path in paths)
-    with _bar("checking archives", n_bytes) as advance:
+    with bar("checking archives", n_bytes) as advance:
         return check_archives(found, advance)
 
 
@@ -180,7 +235,7 @@ def _prepare(
     started = time.monotonic()
     workers = workers or os.cpu_count() or 1
     click.echo(f"{corpus.name}: {len(corpus.files):,} files to prepare", err=True)
-    plan = plan_corpus(corpus, out, Options(**settings), workers=workers, progress=_bar)
+    plan = plan_corpus(corpus, out, Options(**settings), workers=workers, progress=bar)
     plan, stored = _store(plan, out, features, workers)
     click.echo("writing the lists", err=True)
     report = report_of(plan, stored)
@@ -209,13 +264,7 @@ def _store(plan: Plan, out: Path, features: str, workers: int) -> tuple[Plan, St
         f"features of {len(groups):,} utterances: {size_text(n_bytes)} in {out}/fbank_pt", err=True
     )
     done = store_features(
-        plan.utterances(groups), len(groups), config, out, workers=workers, progress=_bar
+        plan.utterances(groups), len(groups), config, out, workers=workers, progress=bar
     )
     n_stored = done.n_made + done.n_known
     return plan.without(done.failed), Stored(features, n_stored, n_bytes, config.hash)
-
-
-@contextmanager
-def _bar(label: str, length: int) -> Iterator[Callable[[int], None]]:
-    with click.progressbar(length=length, label=label, file=sys.stderr, show_pos=True) as bar:
-        yield bar.update

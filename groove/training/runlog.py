@@ -14,11 +14,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from groove.errors import TrainingError
 from groove.manifest import write_lines
+from groove.progress import ProgressLine, duration
 
 LOG = "log.jsonl"
 
@@ -118,15 +120,8 @@ class RunLog:
         self._stream.flush()
 
     def counting(self, what: str) -> Callable[[int, int], None] | None:
-        """A progress line for work before the first step; None where nobody watches a terminal."""
-        if not (self._is_first and self._overwrites):
-            return None
-
-        def show(done: int, n_all: int) -> None:
-            self._stream.write(f"\r\033[K{what}: {done:,} of {n_all:,}")
-            self._stream.flush()
-
-        return show
+        """The progress line of work before the first step; None for all but the first process."""
+        return partial(ProgressLine(self._stream).show, what) if self._is_first else None
 
     def close(self) -> None:
         """Leave the line and close TensorBoard's file."""
@@ -142,9 +137,7 @@ class RunLog:
         done = step - self._from_step
         if done < 1:
             return "?"
-        seconds = (time.monotonic() - self._started) / done * (self.n_steps - step)
-        hours, rest = divmod(round(seconds), 3600)
-        return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+        return duration((time.monotonic() - self._started) / done * (self.n_steps - step))
 
 
 _GO_ON = "go on from the last checkpoint with resume=true"
