@@ -28,6 +28,10 @@ def lay_out(folder: Path, **lists: tuple[str, ...]) -> tuple[Path, Path]:
         (root / "dev" / "dev.lst", given["dev"]),
         (root2 / "spk.lst", given["second"]),
         (root / "eval/lists/enroll.lst", [f"{s}-enroll enroll/{s}-enroll.wav" for s in EVALUATION]),
+        (
+            root / "eval/lists/enroll.map",
+            [f"{s}-enroll {s}/singing-01-001.wav" for s in EVALUATION],
+        ),
         (root / "eval/lists/test.lst", [f"test/{s}-singing-01-001.wav" for s in EVALUATION]),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +100,81 @@ def test_every_count_is_made_and_compared(tmp_path: Path) -> None:
     assert counts["CN-Celeb2: utterances"] == (524_787, 16)
     assert counts["training speakers in all"] == (2_793, 10)
     assert counts["training utterances in all"] == (632_740, 40)
-    assert len(counts) == 38
+    assert counts["CN-Celeb1: lines of eval/lists/enroll.lst"] == (196, 3)
+    assert counts["CN-Celeb1: lines of eval/lists/enroll.map"] == (196, 3)
+    assert counts["CN-Celeb1: lines of eval/lists/test.lst"] == (17_777, 3)
+    assert len(counts) == 41
+
+
+def test_a_corpus_of_the_published_size_is_told_of_in_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All 651,319 names, listed from memory instead of a disk; one missing file is told of."""
+    root, root2, trees = lay_out_in_full(tmp_path)
+    monkeypatch.setattr(cnceleb, "folders_in", lambda folder: sorted(trees[str(folder)]))
+    monkeypatch.setattr(cnceleb, "files_below", lambda folder: iter(listed(trees, str(folder))))
+    corpus = read_cnceleb(root, root2)
+    assert len(corpus.counts) == 41 and len(corpus.files) == 632_740
+    assert [c for c in corpus.counts if c.found != c.published] == [] == list(corpus.warnings)
+    gone = trees[str(root / "data")]["id00012"].pop()
+    shorter = read_cnceleb(root).counts
+    genre = gone.split("-")[0]
+    assert [(c.what, c.published - c.found) for c in shorter if c.found != c.published] == [
+        ("CN-Celeb1: utterances in data/", 1),
+        ("CN-Celeb1: utterances of dev.lst", 1),
+        (f"CN-Celeb1: {genre} in data/", 1),
+    ]
+
+
+Trees = dict[str, dict[str, list[str]]]  # a folder -> the folders in it -> their files
+
+
+def lay_out_in_full(folder: Path) -> tuple[Path, Path, Trees]:
+    """Lists of CN-Celeb's real length on disk, and its files' names by folder."""
+    root, root2 = folder / "CN-Celeb_flac", folder / "CN-Celeb2_flac"
+    names = [f"{g}-{i:05d}-001.flac" for g, n in cnceleb.GENRES.items() for i in range(n)]
+    dev, evaluation = [f"id{i:05d}" for i in range(797)], [f"id{i:05d}" for i in range(800, 1_000)]
+    second = [f"id{i:05d}" for i in range(10_000, 11_996)]
+    tests = [
+        f"{evaluation[i % 200]}-{name}"
+        for i, name in enumerate(
+            f"{g}-{i:05d}-001.flac" for g, n in cnceleb.EVAL_GENRES.items() for i in range(n)
+        )
+    ]
+    trees: Trees = {
+        str(root / "data"): dealt(names[:107_953], dev) | dealt(names[107_953:], evaluation),
+        str(root2 / "data"): dealt([f"vlog-{i:06d}-001.flac" for i in range(524_787)], second),
+        str(root / "eval"): {
+            "enroll": [f"{speaker}-enroll.flac" for speaker in evaluation[:196]],
+            "test": sorted(tests),
+        },
+    }
+    for base, speakers in ((root, [*dev, *evaluation]), (root2, second)):
+        (base / "data").mkdir(parents=True)
+        assert set(speakers) == set(trees[str(base / "data")])
+    lists = root / "eval/lists"
+    for path, lines in (
+        (root / "dev" / "dev.lst", dev),
+        (root2 / "spk.lst", second),
+        (lists / "enroll.lst", [f"{s}-enroll enroll/{s}-enroll.wav" for s in evaluation[:196]]),
+        (lists / "enroll.map", [f"{s}-enroll {s}/vlog-01-001.wav" for s in evaluation[:196]]),
+        (lists / "test.lst", [f"test/{name}" for name in tests]),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    for name in ("enroll", "test"):
+        (root / "eval" / name).mkdir()
+    (lists / "trials.lst").write_bytes(b"e t 1\n" * 17_755 + b"e t 0\n" * 3_466_537)
+    return root, root2, trees
+
+
+def dealt(names: list[str], speakers: list[str]) -> dict[str, list[str]]:
+    return {speaker: names[i :: len(speakers)] for i, speaker in enumerate(speakers)}
+
+
+def listed(trees: Trees, folder: str) -> list[str]:
+    parent, _, name = folder.rpartition("/")
+    return trees[parent][name]
 
 
 @pytest.mark.parametrize("name", ["dev/dev.lst", "data"])

@@ -252,17 +252,19 @@ def _speaker_files(data: Path, speaker: str) -> tuple[list[SourceFile], list[Dro
 def _evaluation_speakers(lists: Path, found: _Found) -> set[str]:
     """Speakers whom the evaluation's lists name."""
     speakers: set[str] = set()
-    for name in ("enroll.lst", "test.lst"):
-        if not (lists / name).is_file():
+    for name, published in (("enroll.lst", 196), ("enroll.map", 196), ("test.lst", 17_777)):
+        is_there = (lists / name).is_file()
+        lines = [line for _, _, line in read_lines(lists / name)] if is_there else []
+        found.count(f"CN-Celeb1: lines of eval/lists/{name}", published, len(lines))
+        if not is_there:
             found.warnings.append(
-                f"CN-Celeb1: no eval/lists/{name}; evaluation needs it, and speakers are held out "
-                "by dev.lst alone"
+                f"CN-Celeb1: no eval/lists/{name}; evaluation needs it, and it is one list less "
+                "that says whom to hold out"
             )
-            continue
-        for _, _, line in read_lines(lists / name):
-            named = line.split()[-1].rsplit("/", 1)[-1].split("-", 1)[0]
-            if SPEAKER.fullmatch(named):
-                speakers.add(named)
+        for line in lines:
+            words = line.split()
+            named = {word.rsplit("/", 1)[-1].split("-", 1)[0] for word in (words[0], words[-1])}
+            speakers |= {name for name in named if SPEAKER.fullmatch(name)}
     return speakers
 
 
