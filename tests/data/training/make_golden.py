@@ -80,7 +80,22 @@ def summarise(
     training: bool,
     names: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Embedding [B, D], and of each layer's gradient its norm and its product with a direction.
+    """Embedding [B, D], and of each layer's gradient its norm and its product with a direction."""
+    embedding, gradients = differentiate(network, embed, training=training, names=names)
+    return {
+        "embedding": _listed(embedding),
+        "gradients": {name: _two(name, gradient) for name, gradient in gradients.items()},
+    }
+
+
+def differentiate(
+    network: nn.Module,
+    embed: Callable[[Tensor], Tensor],
+    *,
+    training: bool,
+    names: Mapping[str, str] | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Embedding [B, D], and the gradients of the frames and of every weight.
 
     The loss is the embedding's product with a fixed direction. ``names`` maps the network's layer
     names to those under which directions are drawn and results are stored.
@@ -90,18 +105,15 @@ def summarise(
     embedding = embed(frames)
     weights = directions(embedding.numel(), "loss").view_as(embedding).float()
     (embedding * weights).sum().backward()
-    gradients = {"frames": frames.grad}
-    gradients |= {(names or {}).get(n, n): p.grad for n, p in network.named_parameters()}
-    return {
-        "embedding": _listed(embedding),
-        "gradients": {name: _two(name, gradient) for name, gradient in gradients.items()},
-    }
+    found = {"frames": frames.grad}
+    found |= {(names or {}).get(n, n): p.grad for n, p in network.named_parameters()}
+    if lost := [name for name, gradient in found.items() if gradient is None]:
+        raise ValueError(f"{lost[0]}: no gradient")
+    return embedding.detach(), {name: g.detach() for name, g in found.items() if g is not None}
 
 
-def _two(name: str, gradient: Tensor | None) -> list[float]:
-    if gradient is None:
-        raise ValueError(f"{name}: no gradient")
-    flat = gradient.detach().double().flatten()
+def _two(name: str, gradient: Tensor) -> list[float]:
+    flat = gradient.double().flatten()
     unit = directions(flat.numel(), name)
     return [float(flat.norm()), float(flat @ (unit / unit.norm()))]
 
