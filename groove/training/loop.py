@@ -64,6 +64,11 @@ def train(config: TrainConfig, *, teacher: Encoder | None = None) -> Path:
         corrupt: list[Failure] = []  # that this process met and the log has not named yet
         stack.callback(lambda: _log_corrupt(run, corrupt))
 
+        if progress.step == run.n_steps:
+            run.log.say(
+                f"finished before, after step {progress.step:,}; a larger train.epochs (or "
+                "train.max_steps) trains on"
+            )
         run.log.begin()
         while progress.step < run.n_steps:
             batches = loader(

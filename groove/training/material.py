@@ -101,8 +101,7 @@ def open_material(
         SettingsError: what the samplers or the augmenter refuse.
     """
     data = config.data
-    check_list(Path(data.train))
-    named = read_manifest(data.train)
+    named = _listed("data.train", data.train)
     nameless = read_manifest(data.unlabelled) if data.unlabelled else []
     utterances = [*named, *nameless]
     if len({utterance.utterance_id for utterance in utterances}) < len(utterances):
@@ -153,8 +152,7 @@ def open_validator(config: TrainConfig, fbank: FbankConfig, speakers: Sequence[s
         ManifestError: a list that is missing or malformed.
         SettingsError: speakers that are trained on, or no trials.
     """
-    check_list(Path(config.data.val))
-    utterances = read_manifest(config.data.val)
+    utterances = _listed("data.val", config.data.val)
     shared = sorted({utterance.speaker_id for utterance in utterances} & set(speakers))
     if shared:
         raise SettingsError(
@@ -250,6 +248,17 @@ def _sampler(config: TrainConfig, labels: Sequence[int]) -> Sampler:
         run = config.train
         return PKSampler(labels, p=run.p, k=run.k, n_speeds=n_speeds, seed=seed)
     return ShuffledSampler(labels, batch_size=config.batch_size, n_speeds=n_speeds, seed=seed)
+
+
+def _listed(setting: str, path: str) -> list[Utterance]:
+    """The utterances of a list that `groove prepare` writes."""
+    if not Path(path).is_file():
+        raise ManifestError(
+            f"{path}: no such list; prepare a corpus with  groove prepare, and name its list with "
+            f"{setting}=FOLDER/{Path(path).name}"
+        )
+    check_list(Path(path))
+    return read_manifest(path)
 
 
 def _open_source(
