@@ -133,7 +133,7 @@ def speed(given: argparse.Namespace) -> None:
 
 
 def memory(crops: int, frames: int) -> None:
-    for numbers in ("fp32", "bf16") if not torch.cuda.is_available() else ("fp32", "bf16", "fp16"):
+    for numbers in ("fp32", "bf16", "fp16"):
         setting = Setting(*RECOMMENDED, crops, frames, numbers)
         own = {weight.untyped_storage().data_ptr() for weight in setting.model.parameters()}
         kept: dict[int, int] = {}

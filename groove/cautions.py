@@ -40,6 +40,7 @@ NOT_FOR_TELEPHONE = Caution(
 
 MIXED_CHANNELS = Caution(
     "mixed_channels",
-    "one side is telephone sound, the other is not: the same voice is missed more often",
+    "one side is telephone sound, the other is not: the same voice is missed more often, "
+    "and the probability was not measured on such pairs",
     "",
 )

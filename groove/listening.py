@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groove.errors import MissingExtra, SettingsError, StoreError
+from groove.verifier import Channel
 from groove.voiceprints.recognition import Recognizer
 
 WINDOW_S, HOP_S = 3.0, 0.5
@@ -50,6 +51,7 @@ class Heard:
     probability: float | None
     score: float | None  # of the best candidate
     changed: bool
+    channel: Channel | None = None  # of the best candidate's trial; None where there is none
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -137,12 +139,13 @@ class Listener:
             record=False,
             started=time.perf_counter(),
         )
-        score = answer.candidates[0].score if answer.candidates else None
+        best = answer.candidates[0] if answer.candidates else None
+        score, channel = (best.score, best.channel) if best else (None, None)
         if answer.decision == "named":
             name, person_id, chance = answer.name, answer.person_id, answer.probability
-            return self._show(Heard(at_s, "named", name, person_id, chance, score, False))
+            return self._show(Heard(at_s, "named", name, person_id, chance, score, False, channel))
         chance = answer.nobody_probability
-        return self._show(Heard(at_s, "nobody", None, None, chance, score, False))
+        return self._show(Heard(at_s, "nobody", None, None, chance, score, False, channel))
 
     def _show(self, heard: Heard) -> Heard:
         """What is shown after this window: as before, until `AGREE` windows say another thing."""

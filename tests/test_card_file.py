@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from groove.card_file import described, with_card, write_card
 from groove.encoder import OnnxEncoder
 from groove.errors import CardError, ModelError
-from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
+from tests.conftest import VOICE_A, VOICE_A2, VOICE_B, read_pool
 from tests.test_cli import TINY_MODEL, groove
 
 pytestmark = pytest.mark.skipif(not TINY_MODEL.is_file(), reason="no tests/data/model/tiny.onnx")
@@ -78,6 +79,44 @@ def test_groove_calibrate_with_a_list_of_trials(tmp_path: Path) -> None:
     card = OnnxEncoder(out, threads=1).card
     assert card.calibration is not None and card.calibration.measured_on == "trials.txt"
     assert values["thresholds"][0]["rows"][0]["threshold"] is None  # 2 false matches are too few
+
+
+def test_groove_calibrate_with_a_manifest_measures_telephone_sound_and_says_what_it_cannot_promise(
+    speech_root: Path, tmp_path: Path
+) -> None:
+    """Eight speakers: enough for 10 %, not for the usual 1 %; what is advised then works."""
+    by_speaker: dict[str, list[dict[str, str]]] = {}
+    for row in read_pool(speech_root / "train"):
+        if float(row["seconds"]) < 6:
+            by_speaker.setdefault(row["speaker"], []).append(row)
+    chosen = [rows[:5] for _, rows in sorted(by_speaker.items()) if len(rows) >= 5][:8]
+    lines = [
+        {
+            "utterance_id": row["path"],
+            "speaker_id": row["speaker"],
+            "path": row["path"],
+            "seconds": float(row["seconds"]),
+        }
+        for rows in chosen
+        for row in rows
+    ]
+    manifest, out = tmp_path / "speakers.jsonl", tmp_path / "out.onnx"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    asked = ("calibrate", "--manifest", str(manifest), "--cache", str(tmp_path / "c.sqlite"))
+    done = groove(*asked, "--out", str(out), "--json")
+    assert done.returncode == 0, done.stderr
+    card = OnnxEncoder(out, threads=1).card
+    assert card.narrow_band is not None and len(set(card.thresholds)) == len(card.thresholds)
+    assert all("telephone" in table.measured_on for table in card.narrow_band.thresholds)
+    assert json.loads(done.stdout)["narrow_band"] is not None
+    pair = ("compare", str(VOICE_A), str(VOICE_A2), "--model", str(out))
+    assert groove(*pair).returncode == 2
+    advised = re.search(r"compare answers with --fmr ([0-9.]+)", done.stderr.splitlines()[-1])
+    assert advised and groove(*pair, "--fmr", advised[1]).returncode == 0
+    plain = groove(*asked, "--out", str(out), "--no-telephone")
+    assert plain.returncode == 0 and "telephone" not in plain.stdout
+    assert re.search(r"^  speech s +10 % +5 % ", plain.stdout, re.MULTILINE)
+    assert OnnxEncoder(out, threads=1).card.narrow_band is None
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from groove.audio import SAMPLE_RATE, read_audio
+from groove.cli.listen import _show
 from groove.errors import MissingExtra, SettingsError, StoreError
 from groove.listening import Listener, microphone_blocks, pcm_blocks
+from groove.telephone import telephone
 from groove.verifier import Verifier
 from groove.voiceprints.recognition import Recognizer
 from groove.voiceprints.store import VoiceprintStore
@@ -51,6 +53,20 @@ def test_a_name_appears_after_two_windows_and_goes_with_the_voice(known: Recogni
     assert used == [("listen", named.person_id, "named")]
     assert known.store.person("张三").used_at is not None
     assert gone.at_s > 2 + len(read_audio(VOICE_A)) / SAMPLE_RATE and gone.name is None
+
+
+def test_telephone_sound_is_told(known: Recognizer, capsys: pytest.CaptureFixture[str]) -> None:
+    voice = read_audio(VOICE_A)
+    for sound, channel, said in (
+        (voice, "wide band", ""),
+        (telephone(voice, "alaw"), "mixed", "telephone sound on one side"),
+    ):
+        heard = Listener(known, sample_rate=SAMPLE_RATE).push(pcm(silence(2), sound, silence(5)))
+        named, gone = [h for h in heard if h.changed]
+        assert named.channel == channel and gone.channel is None
+        _show(named, as_json=False)
+        line = capsys.readouterr().out
+        assert "张三" in line and said in line and ("telephone" in line) == bool(said)
 
 
 def test_how_the_sound_is_cut_changes_nothing(known: Recognizer) -> None:

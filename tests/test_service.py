@@ -10,6 +10,7 @@ import stat
 import string
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,7 @@ def test_uploads_go_with_the_program_however_it_ends(tmp_path: Path) -> None:
     """Ended by SIGTERM it deletes its folder; killed, the next one does."""
     code = """
 import sys
+import urllib.request
 from groove.service.temporary import upload_folder
 with upload_folder() as folder:
     (folder / "voice.wav").write_bytes(b"voice")
@@ -206,3 +208,22 @@ with upload_folder() as folder:
             process.send_signal(number)
         assert folder.exists() is is_left
     assert delete_orphans(tmp_path) == 1 and not folder.exists()
+
+
+def test_the_page_is_served_at_the_address_that_is_printed(tmp_path: Path) -> None:
+    pytest.importorskip("gradio", reason="gradio is not installed: pip install 'groove-sv[demo]'")
+    with subprocess.Popen(
+        [sys.executable, "demos/app.py", "--port", "0", "--db", str(tmp_path / "people.db")],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().split()[0]
+            assert address.startswith("http://127.0.0.1:")
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                assert answer.status == 200 and b"Groove" in answer.read()
+        finally:
+            server.terminate()

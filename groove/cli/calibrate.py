@@ -13,11 +13,13 @@ import click
 from groove.cli import options
 from groove.cli.progress import line
 from groove.errors import SettingsError
+from groove.metrics import MIN_FALSE_MATCHES
+from groove.verifier import DEFAULT_FMR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from groove.card import ModelCard
+    from groove.card import ModelCard, ThresholdTable
     from groove.embedder import Embedder
     from groove.evaluation.cache import EmbeddingCache
     from groove.evaluation.card_measures import MeasuredCard
@@ -91,9 +93,11 @@ def command(
     line.clear()
     if as_json:
         click.echo(json.dumps(_measured(card), ensure_ascii=False))
+        _warn_of_rates(card)
         return
     click.echo(_text(card))
     click.echo(str(out))
+    _warn_of_rates(card)
 
 
 def _from_manifest(
@@ -191,17 +195,18 @@ def _measured(card: ModelCard) -> dict[str, object]:
 
 
 def _text(card: ModelCard) -> str:
+    narrow = card.narrow_band
     lines = [
         f"no answer below {card.min_speech_s:g} s of speech, a warning below "
-        f"{card.short_speech_s:g} s"
+        f"{card.short_speech_s:g} s",
+        "thresholds by seconds of speech (down) and promised share of false matches (across)",
+        *_grid(card.thresholds),
     ]
-    for table in card.thresholds + (card.narrow_band.thresholds if card.narrow_band else ()):
-        lines.append(f"thresholds at {table.speech_s:g} s of speech, {table.measured_on}")
-        lines += [f"  {row}" for row in table.rows]
-    narrow = card.narrow_band.calibration if card.narrow_band else None
+    if narrow is not None:
+        lines += ["the same for telephone sound", *_grid(narrow.thresholds)]
     for what, fit in (
         ("calibration", card.calibration),
-        ("calibration for telephone sound", narrow),
+        ("calibration for telephone sound", narrow.calibration if narrow else None),
     ):
         if fit:
             lines.append(
@@ -209,3 +214,32 @@ def _text(card: ModelCard) -> str:
                 f"{fit.n_speakers:,} speakers"
             )
     return "\n".join(lines)
+
+
+def _grid(tables: Sequence[ThresholdTable]) -> list[str]:
+    """A row for each amount of speech, a column for each rate; "-" is not measurable."""
+    rates = [row.fmr for row in tables[0].rows]
+    lines = ["  speech s" + "".join(f"{f'{100 * rate:g} %':>9}" for rate in rates)]
+    for table in tables:
+        found = {row.fmr: row.threshold for row in table.rows}
+        cells = [found.get(rate) for rate in rates]
+        shown = "".join(f"{'-' if x is None else f'{x:.4f}':>9}" for x in cells)
+        lines.append(f"{table.speech_s:10.2f}{shown}")
+    return lines
+
+
+def _warn_of_rates(card: ModelCard) -> None:
+    """Say which promises are refused afterwards: one that some table lacks."""
+    tables = card.thresholds + (card.narrow_band.thresholds if card.narrow_band else ())
+    measured = [{row.fmr for row in table.rows if row.threshold is not None} for table in tables]
+    common = set.intersection(*measured)
+    if DEFAULT_FMR in common:
+        return
+    kept = f"with --fmr {min(common):g}, or" if common else "only"
+    click.echo(
+        "groove: these are too few pairs of different voices to promise the usual "
+        f"{100 * DEFAULT_FMR:g} % of false matches at every amount of speech (it takes "
+        f"{MIN_FALSE_MATCHES} false matches; '-' has fewer): compare answers {kept} with "
+        "--threshold; a hundred speakers are enough",
+        err=True,
+    )

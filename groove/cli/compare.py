@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from groove.cli import options
-from groove.verifier import Comparison, Side
+from groove.verifier import Comparison, Judgement, Side
 
 EXIT_STATUS = {"same": 0, "different": 1, "undecided": 2}
 HEADLINES = {"same": "same voice", "different": "different voices", "undecided": "undecided"}
@@ -74,19 +74,28 @@ def text(comparison: Comparison) -> str:
     lines = [
         f"decision     {HEADLINES[c.decision]}",
         f"score        {score}",
-        f"threshold    {c.threshold:.4f}  {c.rule}",
+        *judged_lines(c),
+        _side("a", c.a),
+        _side("b", c.b),
     ]
-    if c.probability is not None and c.llr is not None:
-        lines.append(
-            f"probability  {percent(c.probability)} that the voice is the same, at even odds "
-            f"beforehand (log-likelihood ratio {c.llr:+.2f})"
-        )
-    lines += [_side("a", c.a), _side("b", c.b)]
     lines.append(f"model        {c.model}, {c.seconds:.2f} s")
     lines += [
         f"warning      {w.recording + ': ' if w.recording else ''}{w.text}" for w in c.warnings
     ] or ["warnings     none"]
     return "\n".join(lines)
+
+
+def judged_lines(judged: Judgement) -> list[str]:
+    """The threshold and the probability of an answer that has a score."""
+    if judged.score is None:
+        return []
+    lines = [f"threshold    {judged.threshold:.4f}  {judged.rule}"]
+    if judged.probability is not None and judged.llr is not None:
+        lines.append(
+            f"probability  {percent(judged.probability)} that the voice is the same, at even odds "
+            f"beforehand (log-likelihood ratio {judged.llr:+.2f})"
+        )
+    return lines
 
 
 def _side(label: str, side: Side) -> str:

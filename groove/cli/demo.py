@@ -29,4 +29,4 @@ def command(host: str, port: int, in_browser: bool, model: str | None, db: Path 
         raise MissingExtra("groove demo", "demo", "gradio makes the page")
     from groove.service.demo import serve
 
-    serve(model=model, db=db, host=host, port=port, in_browser=in_browser)
+    serve(model=model, db=db, host=host, port=port, in_browser=in_browser, say=click.echo)

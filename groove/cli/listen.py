@@ -16,6 +16,11 @@ from groove.cli.people import open_store
 if TYPE_CHECKING:
     from groove.listening import Heard
 
+CHANNELS = {
+    "telephone": "  (telephone sound)",
+    "mixed": "  (telephone sound on one side: missed more often)",
+}
+
 
 @click.command("listen")
 @click.option("--stdin", is_flag=True, help="Read 16-bit little-endian mono PCM, no microphone.")
@@ -74,7 +79,8 @@ def _show(heard: Heard, as_json: bool) -> None:
         return
     who = {"named": heard.name, "nobody": "nobody", "silence": "(silence)"}[heard.state]
     chance = "" if heard.probability is None else f"  {percent(heard.probability)}"
-    line = f"{heard.at_s:7.1f} s  {who}{chance}"
+    sound = CHANNELS.get(heard.channel or "", "")
+    line = f"{heard.at_s:7.1f} s  {who}{chance}{sound}"
     if heard.changed:
         _overwrite("")
         click.echo(line)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from groove.cli import options
-from groove.cli.compare import EXIT_STATUS, HEADLINES, percent
+from groove.cli.compare import EXIT_STATUS, HEADLINES, judged_lines, percent
 from groove.cli.people import count, open_store, to_json, warning_lines
 
 if TYPE_CHECKING:
@@ -88,11 +88,8 @@ def _verification_text(answer: Verification) -> str:
     lines = [
         f"decision     {HEADLINES[a.decision]}",
         f"score        {score}",
-        f"threshold    {a.threshold:.4f}  {a.rule}",
+        *judged_lines(a),
     ]
-    if a.probability is not None:
-        chance = f"{percent(a.probability)} that the voice is the same, at even odds beforehand"
-        lines.append(f"probability  {chance}")
     lines += [
         f"enrolled     {a.name}: {count(a.n_utterances, 'recording')}, "
         f"{a.enrolled_speech_s:.1f} s of speech",

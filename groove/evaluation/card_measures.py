@@ -156,7 +156,7 @@ def measure_card(
         n_nontarget += sum(min(len(kind.nontarget), N_NONTARGET) for kind in found)
         table = table_of(strict, measured_on)
         report(_line(condition, table, strict))
-        if any(row.threshold is not None for row in table.rows):
+        if table not in tables and any(row.threshold is not None for row in table.rows):
             tables.append(table)
     if not tables:
         raise ScoringError("no length has 30 false matches at any rate; calibrate on more speakers")

@@ -46,6 +46,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 7860,
     in_browser: bool = False,
+    say: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -55,6 +56,7 @@ def serve(
         host: the address to listen on.
         port: the port; 0 takes a free one.
         in_browser: open it.
+        say: is told the address once the page is there.
 
     Raises:
         GrooveError: the model or the store cannot be used, or the port is taken.
@@ -69,6 +71,7 @@ def serve(
         }
         try:
             build(recognizer)(
+                say,
                 server_name=host,
                 server_port=port or _free_port(host),
                 inbrowser=in_browser,
@@ -98,7 +101,7 @@ def build(recognizer: Recognizer) -> Callable[..., None]:
             _people_tab(gr, words, recognizer)
         gr.Markdown(words("not_alone"), elem_classes="foot")
 
-    def launch(**options: Any) -> None:
+    def launch(say: Callable[[str], None], **options: Any) -> None:
         page.launch(
             share=False,
             i18n=words,
@@ -112,8 +115,11 @@ def build(recognizer: Recognizer) -> Callable[..., None]:
             max_file_size="200mb",
             strict_cors=True,
             quiet=True,
+            prevent_thread_lock=True,
             **options,
         )
+        say(f"{page.local_url}  (Ctrl-C ends it)")
+        page.block_thread()
 
     return launch
 

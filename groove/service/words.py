@@ -146,8 +146,9 @@ WORDS: dict[str, tuple[str, str]] = {
         "电话音质（4 kHz 以上几乎没有声音）；宽带录音判断更可靠",
     ),
     "warn_mixed_channels": (
-        "one side is telephone sound, the other is not: the same voice is missed more often",
-        "一边是电话音质，另一边不是：同一人更容易被漏掉",
+        "one side is telephone sound, the other is not: the same voice is missed more often, and "
+        "the probability was not measured on such pairs",
+        "一边是电话音质，另一边不是：同一人更容易被漏掉，概率也没有在这样的录音对上测量过",
     ),
     "warn_not_for_telephone": (
         "both recordings are telephone sound, on which this model was not measured: expect more "
