@@ -17,10 +17,7 @@ Two answers are corrected. Less than 0.3 s in a whole recording cannot be told f
 finds in noise; it is reported as none. And a sound whose spectrum keeps one shape while only its
 level changes (a pulsing hum, a tone that swells) is not speech, whatever the network says.
 
-Narrow band: a telephone, or any recording at 8 kHz, keeps nothing above 4 kHz, whatever the file's
-sampling rate says. So the mean power of the speech frames from 4.4 to 7.5 kHz is compared with that
-from 1 to 3.4 kHz, each less the median power of the pauses, so that a hiss which was added later
-does not pass for speech.
+Telephone sound is told by what lies above its band (`groove.bands`).
 
 Sources: Silero VAD 6.2.3 (https://github.com/snakers4/silero-vad, MIT). The limits were measured by
 ``benchmarks/speech_checks.py`` and ``benchmarks/telephone.py``; their tables are in RESULTS.md.
@@ -37,11 +34,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from groove.bands import FRAME, SAMPLE_RATE, band_powers, high_band_db
 from groove.errors import ModelError
 from groove.runtime import open_session
 
-SAMPLE_RATE = 16_000
-FRAME = 512  # samples
 FRAME_S = FRAME / SAMPLE_RATE
 ASSET_SHA256 = "341f72d372b1d6aaf66131189e40989c8f0fc9255a1302dfcb77c642db6b26f4"
 
@@ -64,11 +60,6 @@ _SILENT_DBFS = -95.0  # frames of digital silence tell nothing about the noise
 _PAUSE = 0.1  # a frame is a pause if its probability and its neighbours' are below this
 _MIN_PAUSES = 5  # frames
 _MAX_SNR_DB = 60.0
-_WINDOW = np.hanning(FRAME + 1)[:-1].astype(np.float32)  # its side lobes lie below the 16 bits
-_HZ = np.arange(FRAME // 2 + 1) * (SAMPLE_RATE / FRAME)
-_LOW_BAND = (_HZ >= 1_000) & (_HZ <= 3_400)
-_HIGH_BAND = (_HZ >= 4_400) & (_HZ <= 7_500)
-_BAND_FLOOR_DB = -120.0  # what is less than this
 
 _Floats = NDArray[np.float32]
 
@@ -251,26 +242,18 @@ class SpeechStream:
         talks = speech_s >= NO_SPEECH_S and self._shape.sameness < SAME_SHAPE
         levels = np.concatenate([np.zeros(0, np.float32), *self._levels]).astype(np.float64)
         power = 10 ** (levels / 10)
+        pause = _pauses(power, probabilities)
         return SpeechReport(
             seconds=self.seconds,
             speech_s=speech_s if talks else 0.0,
             level_dbfs=float(10 * np.log10(power[speech].mean())) if talks else None,
             peak_dbfs=20 * float(np.log10(self._peak)) if self._peak else None,
-            snr_db=_snr_db(power, speech, probabilities) if talks else None,
+            snr_db=_snr_db(power, speech, pause) if talks else None,
             clipped_fraction=clipped_fraction,
-            high_band_db=self._high_band_db(power, speech, probabilities) if talks else None,
+            high_band_db=(
+                high_band_db(np.concatenate(self._bands), speech, pause) if talks else None
+            ),
         )
-
-    def _high_band_db(
-        self, power: NDArray[np.float64], speech: NDArray[np.bool_], probabilities: _Floats
-    ) -> float:
-        bands = np.concatenate(self._bands).astype(np.float64)  # [T, 2]
-        low, high = bands[speech].mean(axis=0)
-        if (pause := _pauses(power, probabilities)).sum() >= _MIN_PAUSES:
-            noise_low, noise_high = np.median(bands[pause], axis=0)
-            low, high = max(low - noise_low, low / 10), max(high - noise_high, 0.0)
-        ratio_db = 10 * np.log10(max(high, 1e-20) / max(low, 1e-20))
-        return round(float(np.clip(ratio_db, _BAND_FLOOR_DB, -_BAND_FLOOR_DB)), 1)
 
     def _listen(self, samples: _Floats) -> None:
         """Take in whole frames, with their context before them."""
@@ -292,7 +275,7 @@ class SpeechStream:
         heard -= heard.mean(axis=1, keepdims=True)
         power = np.einsum("ts,ts->t", heard, heard).astype(np.float64) / width
         levels = 10 * np.log10(np.maximum(power, 1e-20))
-        self._bands.append(_band_powers(heard[:, _CONTEXT:]))
+        self._bands.append(band_powers(heard[:, _CONTEXT:]))
         # max over s <= t of level[s] - decay * (t - s), with frames counted from the beginning
         decay = _DECAY_DB * (self._n_frames + np.arange(len(frames)))
         risen = np.maximum(levels, _FLOOR_DBFS) + decay
@@ -334,26 +317,22 @@ class _Shape:
 
 
 def _snr_db(
-    power: NDArray[np.float64], speech: NDArray[np.bool_], probabilities: _Floats
+    power: NDArray[np.float64], speech: NDArray[np.bool_], pause: NDArray[np.bool_] | None
 ) -> float | None:
     """Mean power of the speech frames, noise taken off, against the median of the pauses."""
-    pause = _pauses(power, probabilities)
-    if pause.sum() < _MIN_PAUSES:
+    if pause is None:
         return None
     noise = float(np.median(power[pause]))
     ratio = float(power[speech].mean()) / noise - 1.0
     return float(np.clip(10 * np.log10(max(ratio, 0.1)), -10.0, _MAX_SNR_DB))
 
 
-def _pauses(power: NDArray[np.float64], probabilities: _Floats) -> NDArray[np.bool_]:
-    """The frames [T] in which nobody speaks, nor in their neighbours, and something is heard."""
+def _pauses(power: NDArray[np.float64], probabilities: _Floats) -> NDArray[np.bool_] | None:
+    """The frames [T] in which nobody speaks, nor in their neighbours, and something is heard.
+
+    None where they are too few to hear the noise in.
+    """
     quiet = np.concatenate([[True], probabilities < _PAUSE, [True]])
     pause: NDArray[np.bool_] = quiet[1:-1] & quiet[:-2] & quiet[2:]
-    return pause & (power > 10 ** (_SILENT_DBFS / 10))
-
-
-def _band_powers(frames: _Floats) -> _Floats:
-    """Mean power of the low and of the high band in each frame, [T, 512] -> [T, 2]."""
-    power = np.square(np.abs(np.fft.rfft(frames * _WINDOW, axis=1)))
-    bands = [power[:, band].mean(axis=1) for band in (_LOW_BAND, _HIGH_BAND)]
-    return np.stack(bands, axis=1).astype(np.float32)
+    pause &= power > 10 ** (_SILENT_DBFS / 10)
+    return pause if pause.sum() >= _MIN_PAUSES else None

@@ -13,7 +13,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from groove.speech import FRAME, THRESHOLD
+from groove.bands import FRAME
+from groove.speech import THRESHOLD
 
 N_BARS = 160
 LOWEST, HIGHEST = -0.2, 1.0  # scores that the gauge shows

@@ -18,6 +18,7 @@ from groove.manifest import write_lines
 from groove.training import ddp, precision
 from groove.training.checkpoint import Checkpoint, load, rng_states, save, set_rng_states
 from groove.training.config import TrainConfig
+from groove.training.device import refuse_empty_parts, set_up
 from groove.training.distill import Teacher
 from groove.training.loader import close
 from groove.training.material import Material, open_material, open_validator, same_lists
@@ -135,8 +136,8 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
         raise SettingsError("distill.teacher and the teacher that is handed over go together")
     run, out = config.train, Path(config.train.out_dir)
     place = stack.enter_context(ddp.joined(run.device))
-    _set_up(place, config)
-    _refuse_empty_parts(config, place)
+    set_up(place, config.train)
+    refuse_empty_parts(config, place)
     saved = resume_point(config, out / "last.pt")
     if place.is_first:
         remove_leftovers(out)
@@ -212,32 +213,6 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     opened.model = ddp.wrapped(objective, place, sync_bn=run.sync_bn)
     _announce(opened)
     return opened
-
-
-def _set_up(place: ddp.Place, config: TrainConfig) -> None:
-    """Settings of the GPU: its memory's ceiling, and no rounding of fp32 to ten bits."""
-    memory_cap_gb = config.train.memory_cap_gb
-    if place.device.type != "cuda":
-        if memory_cap_gb:
-            raise SettingsError("train.memory_cap_gb: is for GPUs; leave it 0 here")
-        return
-    # cuDNN's TF32 would round the front end's products; 16-bit autocast does not need it.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = not config.train.crop_frames_min  # a search for each length
-    if memory_cap_gb:
-        total = torch.cuda.get_device_properties(place.device).total_memory
-        share = min(1.0, memory_cap_gb * 1e9 / total)
-        torch.cuda.set_per_process_memory_fraction(share, place.device)
-
-
-def _refuse_empty_parts(config: TrainConfig, place: ddp.Place) -> None:
-    n_rows, n_parts = config.batch_size // place.world_size, config.train.accumulate
-    if 0 < n_rows < n_parts:
-        processes = f" in each of {place.world_size} processes" if place.world_size > 1 else ""
-        raise SettingsError(
-            f"train.accumulate: got {n_parts}, but a batch has {n_rows} crops{processes}; "
-            f"wanted 1 to {n_rows} parts, or a larger batch"
-        )
 
 
 def _objective(

@@ -1,0 +1,44 @@
+"""The device before the first step: its settings, and what would leave it without work."""
+
+from __future__ import annotations
+
+import torch
+
+from groove.errors import SettingsError
+from groove.training import ddp
+from groove.training.config import RunConfig, TrainConfig
+
+
+def set_up(place: ddp.Place, run: RunConfig) -> None:
+    """Settings of the GPU: its memory's ceiling, and no rounding of fp32 to ten bits.
+
+    Raises:
+        SettingsError: a ceiling where there is no GPU.
+    """
+    memory_cap_gb = run.memory_cap_gb
+    if place.device.type != "cuda":
+        if memory_cap_gb:
+            raise SettingsError("train.memory_cap_gb: is for GPUs; leave it 0 here")
+        return
+    # cuDNN's TF32 would round the front end's products; 16-bit autocast does not need it.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = not run.crop_frames_min  # a search for each length
+    if memory_cap_gb:
+        total = torch.cuda.get_device_properties(place.device).total_memory
+        share = min(1.0, memory_cap_gb * 1e9 / total)
+        torch.cuda.set_per_process_memory_fraction(share, place.device)
+
+
+def refuse_empty_parts(config: TrainConfig, place: ddp.Place) -> None:
+    """Refuse to accumulate over more parts than a process has crops.
+
+    Raises:
+        SettingsError: there are too many.
+    """
+    n_rows, n_parts = config.batch_size // place.world_size, config.train.accumulate
+    if 0 < n_rows < n_parts:
+        processes = f" in each of {place.world_size} processes" if place.world_size > 1 else ""
+        raise SettingsError(
+            f"train.accumulate: got {n_parts}, but a batch has {n_rows} crops{processes}; "
+            f"wanted 1 to {n_rows} parts, or a larger batch"
+        )
