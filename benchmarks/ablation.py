@@ -26,6 +26,8 @@ BASE = (
     "data.source=packed",
     "data.workers=0",
     "data.speeds=[1.0]",
+    "data.sampler=shuffled",
+    "data.batch_size=64",
     "train.channels=128",
     "train.emb_dim=192",
     "train.crop_frames=120",
@@ -48,15 +50,16 @@ BASE = (
 CLEAN = ("augment.reverb_probability=0",)
 NOISY = ("augment.noise_probability=0.4", "augment.reverb_probability=0.3")
 SPEEDS = ("data.speeds=[1.0,0.9,1.1]",)
-SHUFFLED = ("data.sampler=shuffled", "data.batch_size=64")
+PK = ("data.sampler=pk", "data.batch_size=0")
 ROWS = {
     "none": CLEAN,
     "noise": NOISY,
     "speed": NOISY + SPEEDS,
     "codec": (*NOISY, *SPEEDS, "augment.codec_probability=0.2"),
     "subcenter": (*NOISY, "head.sub_centers=3"),
-    "shuffled": NOISY + SHUFFLED,
-    "adamw": (*NOISY, *SHUFFLED, "optimizer.name=adamw", "optimizer.block=0"),
+    "pk": NOISY + PK,
+    "pk_none": CLEAN + PK,
+    "adamw": (*NOISY, "optimizer.name=adamw", "optimizer.block=0"),
 }
 ENVIRONMENT = {  # one thread a row; glibc keeps its memory, which doubles the speed
     "OMP_NUM_THREADS": "1",

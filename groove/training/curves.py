@@ -1,4 +1,4 @@
-"""curves.png: loss, accuracy, learning rate and validation EER over the steps of a log."""
+"""curves.png: loss and margin, accuracy, learning rate, validation EER over the steps of a log."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from groove.errors import MissingExtra
 from groove.training.runlog import read_log
 
-PANELS = (
-    ("step", "loss", "loss"),
-    ("step", "accuracy", "accuracy"),
-    ("step", "lr", "learning rate"),
-    ("epoch", "eer", "validation EER"),
+PANELS = (  # kind of line, value, factor, title
+    ("step", "loss", 1, "loss (dashed: margin, which makes it rise)"),
+    ("step", "accuracy", 100, "accuracy, %"),
+    ("step", "lr", 1, "learning rate"),
+    ("epoch", "eer", 100, "validation EER, %"),
 )
 
 
@@ -30,14 +30,15 @@ def draw_curves(log: Path, out: Path) -> None:
         raise MissingExtra("curves.png", "plots", str(error)) from None
     lines = read_log(log)
     figure = Figure(figsize=(10, 7), dpi=80)
-    figure.subplots_adjust(0.07, 0.07, 0.97, 0.94, 0.2, 0.3)
-    for axes, (kind, key, title) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
-        points = [(line["step"], line[key]) for line in lines if _has(line, kind, key)]
+    figure.subplots_adjust(0.08, 0.07, 0.96, 0.94, 0.24, 0.3)
+    panels = list(figure.subplots(2, 2).flat)
+    for axes, (kind, key, factor, title) in zip(panels, PANELS, strict=True):
         axes.set_title(title)
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
-        if points:
-            axes.plot(*zip(*points, strict=True), marker="o" if kind == "epoch" else "")
+        axes.plot(*_series(lines, kind, key, factor), marker="o" if kind == "epoch" else "")
+    margin = panels[0].twinx()
+    margin.plot(*_series(lines, "step", "margin_rad", 1), color="0.6", linestyle="--")
     aside = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         FigureCanvasAgg(figure).print_png(str(aside))  # type: ignore[no-untyped-call]
@@ -46,5 +47,13 @@ def draw_curves(log: Path, out: Path) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _has(line: dict[str, Any], kind: str, key: str) -> bool:
-    return line["kind"] == kind and line.get(key) is not None
+def _series(
+    lines: list[dict[str, Any]], kind: str, key: str, factor: float
+) -> tuple[list[int], list[float]]:
+    """Steps and values of the lines of a kind that hold the value."""
+    points = [(x["step"], factor * x[key]) for x in lines if x["kind"] == kind and _has(x, key)]
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def _has(line: dict[str, Any], key: str) -> bool:
+    return line.get(key) is not None
