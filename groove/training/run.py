@@ -172,7 +172,8 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     objective = _objective(config, student, material, teacher, targets, place).to(place.device)
     if objective.head is not None and (lost := lost_centres(config, student, material.speakers)):
         log.event(progress.step, lost)
-    objective.train()  # an imported network comes in evaluation mode
+    student.encoder.train()  # an imported network comes in evaluation mode
+    objective.train()
     scaler_name = precision.choose(run.precision, place.device)
     opened = Run(
         config=config,

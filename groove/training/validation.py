@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from groove.audio import SAMPLE_RATE
 from groove.crops import crop_starts
-from groove.errors import AudioError, SettingsError, TrainingError
+from groove.errors import AudioError, ManifestError, SettingsError, TrainingError
 from groove.manifest import Utterance
 from groove.metrics import eer, min_dcf
 from groove.training import ddp
@@ -28,6 +29,7 @@ from groove.training.waveforms import WaveformSource
 from groove.trials import draw_trials
 
 MOST_ROWS = 64  # crops in one call
+LEAST_FRAMES = 10
 LONGEST_S = 60.0  # of a whole utterance; more is left out
 Progress = Callable[[int, int], None]
 
@@ -41,6 +43,29 @@ class Validation:
     n_target: int
     n_nontarget: int
     n_unreadable: int  # utterances; their trials are left out
+
+
+@dataclass(frozen=True)
+class StoredValidation:
+    """Stored features in the place of recordings that are not there."""
+
+    source: Callable[[int], Tensor]  # frames [T, M] of an utterance, no mean subtracted
+    crop_frames: int
+    longest: int  # frames of a whole utterance; more is left out
+    subtract_mean: bool
+
+    def crops(self, utterance: int, num_crops: int) -> list[NDArray[np.float32]]:
+        """Equally long crops [T, M] as the front end gives them; none of damaged features."""
+        try:
+            frames = self.source(utterance).numpy()
+        except ManifestError:
+            return []
+        n = min(len(frames), self.crop_frames if num_crops else self.longest)
+        if n < LEAST_FRAMES:
+            return []
+        starts = crop_starts(len(frames), n, num_crops) if num_crops else [0]
+        found = [frames[start : start + n] for start in starts]
+        return [crop - crop.mean(axis=0) if self.subtract_mean else crop for crop in found]
 
 
 class Validator:
@@ -71,6 +96,7 @@ class Validator:
         n_nontarget: int,
         seed: int,
         threads: int = 4,
+        frames: StoredValidation | None = None,
     ) -> None:
         self.utterances = utterances
         trials = draw_trials(utterances, n_target, n_nontarget, seed)
@@ -85,7 +111,7 @@ class Validator:
         self._is_target = np.array([t.is_target for t in trials])
         self._wanted = sorted(set(self._sides.flatten().tolist()))
         self._source, self._crop_samples, self._num_crops = source, crop_samples, num_crops
-        self._threads = threads
+        self._threads, self._frames = threads, frames
 
     def __call__(
         self, encoder: EncoderModule, place: ddp.Place, progress: Progress | None = None
@@ -98,10 +124,11 @@ class Validator:
         """
         ddp.same_buffers(encoder, place)
         own = self._wanted[place.rank :: place.world_size]
-        was_training = encoder.training
+        modes = [(module, module.training) for module in encoder.modules()]
         encoder.eval()
         embeddings = self._embed(encoder, own, place.device, progress)
-        encoder.train(was_training)
+        for module, was_training in modes:  # each as it was: an import's outer one says "no"
+            module.training = was_training
         everyone: dict[int, NDArray[np.float64]] = {}
         for share in ddp.gathered(embeddings, place):
             everyone |= share
@@ -120,8 +147,9 @@ class Validator:
 
         def flush(length: int) -> None:
             rows = waiting.pop(length)
-            waveforms = torch.from_numpy(np.stack([crop for _, crop in rows])).to(device)
-            found = encoder(waveforms).float().cpu().numpy().astype(np.float64)  # [B, D]
+            crops = torch.from_numpy(np.stack([crop for _, crop in rows])).to(device)
+            given = encoder(crops) if self._frames is None else encoder.backbone(crops)
+            found = given.float().cpu().numpy().astype(np.float64)  # [B, D]
             found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
             for (utterance, _), embedding in zip(rows, found, strict=True):
                 sums[utterance] = sums.get(utterance, 0.0) + embedding
@@ -141,7 +169,9 @@ class Validator:
         return sums
 
     def _crops(self, utterance: int) -> list[NDArray[np.float32]]:
-        """Equally long crops [S]; none where the utterance cannot be read."""
+        """Equally long crops, [S] or [T, M]; none where the utterance cannot be read."""
+        if self._frames is not None:
+            return self._frames.crops(utterance, self._num_crops)
         try:
             waveform = self._source.read(utterance, 0.0, self._source.seconds(utterance) + 1)
         except (AudioError, OSError):

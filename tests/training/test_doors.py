@@ -140,6 +140,13 @@ def test_an_init_of_a_public_kind_is_imported(corpus: Path, tmp_path: Path) -> N
     given = import_checkpoint(public, "wespeaker-ecapa").module.backbone.state_dict()
     moved = [n for n in given if n.endswith("running_mean")]
     assert moved and all(not torch.equal(saved.model[n], given[n]) for n in moved)
+    # After a validation, too, by which the network goes through evaluation mode.
+    out = tmp_path / "two"
+    settings = [*overrides(corpus, out), f"train.init={public}", "train.init_kind=wespeaker-ecapa"]
+    done = CliRunner().invoke(app, ["train", *settings, "train.epochs=2", "train.average=2"])
+    assert done.exit_code == 0, done.output
+    first, second = (load(path).model for path in sorted(out.glob("epoch*.pt")))
+    assert all(not torch.equal(first[n], second[n]) for n in moved)
 
 
 def test_a_checkpoint_opens_without_a_training_run(tmp_path: Path) -> None:

@@ -109,3 +109,15 @@ def test_a_network_that_diverged_is_named() -> None:
     torch.nn.init.constant_(encoder.backbone.linear.weight, torch.nan)
     with pytest.raises(TrainingError, match="not finite; the network has diverged"):
         validator(Memory(), 1)(encoder, HERE)
+
+
+def test_every_part_of_the_network_keeps_its_mode() -> None:
+    """An imported network: the outer module says evaluation, the backbone is trained."""
+    encoder = build_encoder(Network("ecapa", 16, 16), FbankConfig()).eval()
+    encoder.backbone.train()
+    frozen = next(m for m in encoder.backbone.modules() if isinstance(m, torch.nn.BatchNorm1d))
+    frozen.eval()
+    before = {name: module.training for name, module in encoder.named_modules()}
+    validator(Memory(), 1)(encoder, HERE)
+    assert {name: module.training for name, module in encoder.named_modules()} == before
+    assert encoder.backbone.training and not frozen.training
