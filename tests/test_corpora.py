@@ -254,11 +254,12 @@ def test_the_order_of_the_file_system_does_not_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     roots = lay_out(tmp_path)
-    (roots[0] / "data/id00012/singing-01-001.wav").touch()  # which of two names counts, too
-    usual, usual_folder = read_cnceleb(*roots), read_folder(roots[0] / "data")
+    for root, speaker in zip(roots, ("id00012", "id10007"), strict=True):
+        (root / "data" / speaker / "singing-01-001.wav").touch()  # which of two names counts, too
+    usual, usual_folder = read_cnceleb(*roots), read_folder(roots[1] / "data")
     with reversed_listing(monkeypatch):
         assert read_cnceleb(*roots) == usual
-        assert read_folder(roots[0] / "data") == usual_folder
+        assert read_folder(roots[1] / "data") == usual_folder
 
 
 def test_archives_are_compared_with_their_published_md5(
@@ -318,3 +319,27 @@ def test_a_recording_is_found_under_either_suffix(tmp_path: Path) -> None:
     assert resolve_audio(tmp_path / "id1.2-x") == tmp_path / "id1.2-x.flac"
     assert resolve_audio(tmp_path / "c.wav") is None
     assert resolve_audio(tmp_path) is None
+
+
+def test_cn_celeb_is_not_read_as_any_folder(tmp_path: Path) -> None:
+    """Its data/ holds the evaluation speakers, whom only its own reader keeps out."""
+    root, root2 = lay_out(tmp_path)
+    for given in (root, root / "data"):
+        with pytest.raises(CorpusError, match=r"groove prepare cnceleb --root .*CN-Celeb_flac "):
+            read_folder(given)
+    assert len(read_folder(root2 / "data").files) == 4 * len(SECOND)
+
+
+def test_a_name_that_is_not_utf8_is_dropped_with_its_reason(tmp_path: Path) -> None:
+    root, _ = lay_out(tmp_path)
+    for folder in (root / "data" / DEV[0], tmp_path / "plain" / "anna"):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            open(os.path.join(os.fsencode(folder), b"\xff\xe9.wav"), "wb").close()
+        except OSError:
+            pytest.skip("this file system takes no such names")
+    (tmp_path / "plain" / "anna" / "1.wav").touch()
+    for corpus in (read_folder(tmp_path / "plain"), read_cnceleb(root)):
+        (lost,) = corpus.dropped
+        assert lost.kind == "name not UTF-8" and lost.path.endswith("\\udcff\\udce9.wav")
+        assert all(file.path.encode() for file in corpus.files)

@@ -272,6 +272,21 @@ def test_a_torn_line_in_the_journal_is_cut_off(miniature: Miniature, tmp_path: P
     assert sorted(again) == sorted(file.path for file in corpus.files)
 
 
+def test_a_damaged_line_of_the_journal_costs_its_file_alone(
+    miniature: Miniature, tmp_path: Path
+) -> None:
+    """As a power cut leaves it: a block of zeros, then whole lines again."""
+    corpus = read_cnceleb(miniature.root)
+    probe_files(corpus.files, tmp_path)
+    journal = tmp_path / "probed.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for damage in (bytes(40) + b"\n", b"\xff\xfe\n", b"7\n"):
+        journal.write_bytes(b"".join([*lines[:3], damage, *lines[4:]]))
+        probed = probe_files(corpus.files, tmp_path)
+        assert probed.n_known == len(corpus.files) - 1
+        assert probe_files(corpus.files, tmp_path).n_known == len(corpus.files)
+
+
 def test_two_preparations_of_one_folder_do_not_mix(miniature: Miniature, tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
     from groove.preparation.journal import Journal

@@ -38,6 +38,7 @@ from groove.corpora.files import (
     folders_in,
     is_audio_name,
     other_file,
+    unwritable,
 )
 from groove.errors import CorpusError
 from groove.manifest import read_lines
@@ -239,7 +240,9 @@ def _speaker_files(data: Path, speaker: str) -> tuple[list[SourceFile], list[Dro
     for relative in files_below(folder):
         path, stem = os.path.join(folder, relative), os.path.splitext(relative)[0]
         name = f"{speaker}-{stem.replace('/', '-')}"
-        if not is_audio_name(relative):
+        if lost := unwritable(path, speaker):
+            others.append(lost)
+        elif not is_audio_name(relative):
             others.append(other_file(path, speaker))
         elif name in kept:
             others.append(Dropped(path, speaker, "twice", f"{name} is there with another suffix"))

@@ -95,6 +95,18 @@ def folders_in(folder: str | Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir())
 
 
+def unwritable(path: str, speaker_id: str) -> Dropped | None:
+    """The record of a file whose name no list can hold, for it is not UTF-8; None: it is."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # the system's other bytes come as lone surrogates
+        shown, speaker = (
+            name.encode(errors="backslashreplace").decode() for name in (path, speaker_id)
+        )
+        return Dropped(shown, speaker, "name not UTF-8", "its name is not UTF-8; rename it")
+    return None
+
+
 def files_below(folder: str | Path, *, beneath: str = "") -> Iterator[str]:
     """Every file below a folder, as a path relative to it with ``/``, in sorted order."""
     with os.scandir(os.path.join(folder, beneath)) as entries:

@@ -20,6 +20,7 @@ from groove.corpora.files import (
     files_below,
     is_audio_name,
     other_file,
+    unwritable,
 )
 from groove.errors import CorpusError
 
@@ -32,11 +33,13 @@ def read_folder(root: Path, *, speaker_depth: int = 1) -> Corpus:
         speaker_depth: how deep below it the speakers' folders lie.
 
     Raises:
-        CorpusError: no such folder, or no recording in it that lies in a speaker's folder.
+        CorpusError: no such folder, or no recording in it that lies in a speaker's folder; or it
+            is CN-Celeb's, which has its own reader.
     """
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; wanted one that holds a folder per speaker")
     base = os.path.abspath(root)
+    _refuse_cnceleb(Path(base))
     files: list[SourceFile] = []
     dropped: list[Dropped] = []
     taken: set[str] = set()
@@ -44,7 +47,9 @@ def read_folder(root: Path, *, speaker_depth: int = 1) -> Corpus:
         *folders, _ = relative.split("/")
         path, name = os.path.join(base, relative), os.path.splitext(relative)[0]
         speaker = "/".join(folders[:speaker_depth])
-        if not is_audio_name(relative):
+        if lost := unwritable(path, speaker):
+            dropped.append(lost)
+        elif not is_audio_name(relative):
             dropped.append(other_file(path, speaker))
         elif len(folders) < speaker_depth:
             dropped.append(Dropped(path, "", "no speaker", "not in a speaker's folder"))
@@ -61,3 +66,13 @@ def read_folder(root: Path, *, speaker_depth: int = 1) -> Corpus:
         )
     files.sort(key=lambda file: (file.speaker_id, file.utterance_id))
     return Corpus(name=os.path.basename(base), files=files, dropped=dropped)
+
+
+def _refuse_cnceleb(base: Path) -> None:
+    """CN-Celeb1 keeps its 200 evaluation speakers in one folder with those to train on."""
+    for root in (base, base.parent):
+        if (root / "dev" / "dev.lst").is_file() or (root / "eval" / "lists").is_dir():
+            raise CorpusError(
+                f"{base}: belongs to CN-Celeb, whose data/ holds the evaluation speakers too; "
+                f"groove prepare cnceleb --root {root}  keeps them out by its lists"
+            )

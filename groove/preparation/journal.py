@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from groove.errors import CorpusError
 
@@ -43,27 +43,29 @@ class Journal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)  # what was written has reached the system
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                self._file.close()
-                raise CorpusError(
-                    f"{path}: another preparation is writing to this folder; wait for it to end, "
-                    "or choose another --out"
-                ) from None
+        take_lock(
+            self._file,
+            f"{path}: another preparation is writing to this folder; wait for it to end, or choose "
+            "another --out",
+        )
 
     def read(self) -> dict[str, list[Any]]:
-        """What is finished; cuts off a half-written last line."""
+        """What is finished; cuts off a half-written last line.
+
+        A line that is damaged, as after a power cut, counts for nothing: its file is done again.
+        """
         known: dict[str, list[Any]] = {}
         n_whole = 0
         with self.path.open("rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
                     break
-                key, *rest = json.loads(line)
-                known[key] = rest
                 n_whole += len(line)
+                try:
+                    key, *rest = json.loads(line)
+                    known[key] = rest
+                except (ValueError, TypeError):  # UnicodeDecodeError is a ValueError
+                    continue
         self._file.truncate(n_whole)
         return known
 
@@ -82,6 +84,21 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def take_lock(file: IO[bytes], otherwise: str) -> None:
+    """Keep other processes out of a file until it is closed.
+
+    Raises:
+        CorpusError: another one has it; ``otherwise`` says so. The file is closed.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise CorpusError(otherwise) from None
 
 
 @contextmanager
