@@ -11,13 +11,16 @@ The steps are taken in the order in which sound takes them, each with its own pr
 Conventions: nothing shifts or changes the length. Reverberation keeps the power of the crop. The
 signal-to-noise ratio is defined in `groove.training.noises.mix`. Where a step lets the peak exceed
 full scale, the whole crop is turned down to it: nothing is ever clipped. Speed is not here: it
-makes another speaker, so it is a matter of the sampler and the dataset.
+makes another speaker, so it is a matter of the sampler and the dataset. A sound or an impulse
+response that cannot be read is passed over for the next one of its kind, always the same, and told.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,8 @@ from groove.training.codecs import CODECS, apply_codec
 from groove.training.noises import NoiseBank, babble, mix
 from groove.training.rooms import N_SIMULATED, RoomFolder, Rooms, SimulatedRooms, reverberate
 from groove.training.signals import turned_down
+
+MOST_PASSED_OVER = 50  # files in a row that are damaged before it is given up
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,8 @@ class Augmenter:
             raise SettingsError("augmentation by reverberation without rooms; pass some")
         self.config = config
         self._noise, self._rooms = noise, rooms
+        self._damaged: dict[str, str] = {}  # names of files -> why they were passed over
+        self._untold: list[tuple[str, str]] = []
 
     def files(self) -> dict[str, list[Path]]:
         """The files of each setting that names folders, in the order in which draws count them."""
@@ -173,7 +180,7 @@ class Augmenter:
         out = waveform
         if augmentation.room is not None:
             assert self._rooms is not None
-            out = reverberate(out, self._rooms.response(augmentation.room))
+            out = reverberate(out, self._response(augmentation.room))
         if augmentation.noise is not None:
             out = mix(out, self._sound(augmentation.noise, len(out)), augmentation.noise.snr_db)
         if augmentation.gain_db != 0:
@@ -212,11 +219,51 @@ class Augmenter:
 
     def _sound(self, noise: Noise, n_samples: int) -> NDArray[np.float32]:
         assert self._noise is not None
+        bank, files = self._noise, self._noise.files(noise.kind)
         pieces = [
-            self._noise.read(file, position, n_samples)
+            self._whole(
+                files,
+                file,
+                bank.name,
+                partial(bank.read, position=position, n_samples=n_samples),
+            )
             for file, position in zip(noise.files, noise.positions, strict=True)
         ]
         return babble(pieces) if noise.kind == "babble" else pieces[0]
+
+    def _response(self, room: int) -> NDArray[np.float32]:
+        rooms = self._rooms
+        assert rooms is not None
+        if not isinstance(rooms, RoomFolder):
+            return rooms.response(room)
+        return self._whole(
+            range(len(rooms)), room, lambda i: rooms.path(i).as_posix(), rooms.response
+        )
+
+    def _whole(
+        self,
+        files: Sequence[int],
+        first: int,
+        name: Callable[[int], str],
+        read: Callable[[int], NDArray[np.float32]],
+    ) -> NDArray[np.float32]:
+        """What the first file gives; where it is damaged, what the next of its kind does."""
+        at = files.index(first)
+        for k in range(min(len(files), MOST_PASSED_OVER)):
+            file = files[(at + k) % len(files)]
+            if name(file) in self._damaged:
+                continue
+            try:
+                return read(file)
+            except SettingsError as error:
+                self._damaged[name(file)] = str(error)
+                self._untold.append((name(file), str(error)))
+        raise SettingsError(f"{self._damaged[name(first)]} (and so are those after it)")
+
+    def damaged(self) -> tuple[tuple[str, str], ...]:
+        """Files that were passed over since this was asked last: name and reason."""
+        told, self._untold = tuple(self._untold), []
+        return told
 
 
 def open_augmenter(config: AugmentConfig) -> Augmenter | None:

@@ -182,6 +182,7 @@ class CropDataset(_Dataset):
         waveform = clean
         if self._augmenter is not None:
             waveform = self._augmenter.apply(clean, self._augmenter.draw(draw.seed))
+            failures += self._augmenter.damaged()
         kept = clean if self._keep_clean else None
         return Item(waveform, None, kept, self.class_of(draw), draw, failures)
 

@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 class Crops(Protocol):
     """What a loader needs of a dataset."""
 
-    corrupt: dict[str, str]  # utterance_id -> reason, filled by the loader
+    utterance_ids: list[str]
+    corrupt: dict[str, str]  # utterance_id (or name of a sound) -> reason, filled by the loader
     pools: dict[Any, Any]  # its worker processes, kept by the loader
 
     def __len__(self) -> int: ...
@@ -150,8 +151,11 @@ def _count_corrupt(batch: Batch, dataset: Crops, on_corrupt: OnCorrupt) -> None:
         if utterance_id not in dataset.corrupt:
             dataset.corrupt[utterance_id] = reason
             on_corrupt(utterance_id, reason)
-    n_corrupt = len(dataset.corrupt)
-    if n_corrupt > max(1, MOST_CORRUPT * len(dataset)):
+    most = max(1, MOST_CORRUPT * len(dataset))
+    if len(dataset.corrupt) <= most:
+        return
+    n_corrupt = len(dataset.corrupt.keys() & set(dataset.utterance_ids))  # sounds are named as well
+    if n_corrupt > most:
         utterance_id, reason = next(iter(dataset.corrupt.items()))
         raise UnreadableAudio(
             f"{n_corrupt} of {len(dataset)} utterances are corrupt, more than "

@@ -16,12 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groove.audio import SAMPLE_RATE, open_audio
-from groove.errors import AudioError, SettingsError
+from groove.errors import AudioError, ManifestError, SettingsError
 from groove.manifest import Utterance
 from groove.training.folders import audio_files
 from groove.training.packing import PackedSource
 from groove.training.signals import power
-from groove.training.waveforms import CACHE_BYTES, CachedSource, FileSource, WaveformSource
+from groove.training.waveforms import (
+    CACHE_BYTES,
+    CachedSource,
+    FileSource,
+    WaveformSource,
+    files_now,
+    parts_of,
+    version_of,
+)
 
 KIND_OF_FOLDER = {"noise": "noise", "music": "music", "speech": "babble"}
 
@@ -53,7 +61,14 @@ class NoiseBank:
             self._of_kind.setdefault(kind, []).append(i)
         self._source: WaveformSource
         if pack:
-            self._source = PackedSource(pack, utterances)
+            packed = PackedSource(pack, utterances)
+            for i, utterance in enumerate(utterances):
+                if packed.version(i) != version_of(files_now(parts_of(utterance))):
+                    raise ManifestError(
+                        f"{utterance.path}: changed since {pack} was made; make it again with  "
+                        "groove prepare noise"
+                    )
+            self._source = packed
         else:
             self._source = CachedSource(FileSource(utterances), len(utterances), cache_bytes)
 

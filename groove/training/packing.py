@@ -18,6 +18,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,8 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groove.audio import SAMPLE_RATE
-from groove.errors import AudioError, ManifestError, UnreadableAudio
+from groove.errors import AudioError, CorpusError, ManifestError, UnreadableAudio
 from groove.manifest import Utterance
+from groove.preparation.journal import take_lock
 from groove.preparation.processes import worker_pool
 from groove.training.waveforms import (
     FileSource,
@@ -77,7 +79,7 @@ def pack(
 
     Raises:
         ManifestError: no utterances, or two with one id.
-        CorpusError: a process died; what is packed is kept.
+        CorpusError: another process packs it, or one of ours died; what is packed is kept.
         OSError: the disk is full or the folder cannot be written to; what is packed is kept.
     """
     target = Path(path)
@@ -88,7 +90,9 @@ def pack(
     work = [(utterance, files_now(parts_of(utterance))) for utterance in utterances]
     entries = _finished(target, work)
     if entries is None:
-        entries = _pack(work, target, workers, progress)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(target):
+            entries = _pack(work, target, workers, progress)
     elif progress is not None:
         progress(len(work), len(work))
     return [(entry.utterance_id, entry.error) for entry in entries if entry.error]
@@ -124,7 +128,7 @@ class PackedSource:
         self._map: NDArray[np.int16] | None = None
         size = self._path.stat().st_size if self._path.exists() else 0
         wanted = 2 * max((entry.start + entry.n_samples for entry in entries.values()), default=0)
-        if size < wanted:
+        if size != wanted:
             raise ManifestError(
                 f"{path}: {size} bytes but its index names {wanted}; copy it again or delete "
                 "both files and pack again"
@@ -163,13 +167,12 @@ class PackedSource:
 def _pack(
     work: list[tuple[Utterance, str]], target: Path, workers: int, progress: Progress | None
 ) -> list[Entry]:
-    target.parent.mkdir(parents=True, exist_ok=True)
     data_part, index_part = _part(target), _part(_index(target))
-    entries = _journal(index_part, work)
-    end = entries[-1].start + entries[-1].n_samples if entries else 0
-    if not data_part.exists() or data_part.stat().st_size < 2 * end:
-        entries, end = [], 0  # the index without its samples is worth nothing
-    with data_part.open("ab") as data, index_part.open("ab") as index:
+    with index_part.open("ab") as index, data_part.open("ab") as data:
+        entries = _journal(index_part, work)
+        end = entries[-1].start + entries[-1].n_samples if entries else 0
+        if data_part.stat().st_size < 2 * end:
+            entries, end = [], 0  # the index without its samples is worth nothing
         data.truncate(2 * end)
         if not entries:
             index.truncate(0)
@@ -193,6 +196,26 @@ def _pack(
     data_part.replace(target)  # then the index: a pack with an index is whole
     index_part.replace(_index(target))
     return entries
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Keep other processes from packing the same file: two would write into each other's.
+
+    Raises:
+        CorpusError: another one packs it.
+    """
+    refusal = f"{target}: another process packs it; start again when it has finished"
+    path = target.with_name(f".{target.name}.lock")
+    with path.open("ab") as lock:
+        take_lock(lock, refusal)
+        if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+            raise CorpusError(refusal)  # it ended just now and took its lock file away
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # some systems keep a file that is open
+                path.unlink()
 
 
 def _write_lines(new: list[Entry], data: BinaryIO, index: BinaryIO) -> list[Entry]:
@@ -269,9 +292,18 @@ def _read_index(path: Path) -> list[Entry]:
     if not lines or lines[0] + b"\n" != _line(FORMAT):
         raise ManifestError(f"{path}: not the index of a pack of version 1; pack again")
     try:
-        return [Entry(**json.loads(line)) for line in lines[1:]]
+        entries = [Entry(**json.loads(line)) for line in lines[1:]]
     except (ValueError, TypeError) as error:
         raise ManifestError(f"{path}: damaged ({error}); delete it and pack again") from None
+    end = 0
+    for entry in entries:
+        if entry.start != end:
+            raise ManifestError(
+                f'{path}: damaged ("{entry.utterance_id}" does not begin where the one before it '
+                "ends); delete it and pack again"
+            )
+        end += entry.n_samples
+    return entries
 
 
 def _line(values: Mapping[str, object]) -> bytes:

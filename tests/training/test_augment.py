@@ -241,9 +241,51 @@ def test_a_packed_bank_gives_the_same(musan, tmp_path, speech):
         np.testing.assert_array_equal(
             files.apply(speech, files.draw(seed)), packed.apply(speech, packed.draw(seed))
         )
+    with_pack = config_for(musan, noise_probability=1.0, noise_pack=str(tmp_path / "musan.i16"))
     write_noise(musan / "noise" / "new.wav", 1.0)
     with pytest.raises(ManifestError, match="not in it"):
-        open_augmenter(config_for(musan, noise_pack=str(tmp_path / "musan.i16")))
+        open_augmenter(with_pack)
+    (musan / "noise" / "new.wav").unlink()
+    write_noise(musan / "music" / "free-sound" / "0.wav", 2.0)
+    with pytest.raises(ManifestError, match=r"0\.wav: changed since .*groove prepare noise"):
+        open_augmenter(with_pack)
+
+
+def test_a_damaged_sound_is_passed_over_and_told_once(tmp_path, speech):
+    """Its header is sound, so that nothing shows before it is decoded."""
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    for name in "abc":
+        soundfile.write(folder / f"{name}.flac", 0.1 * rng.standard_normal(64_000), SAMPLE_RATE)
+    whole = (folder / "b.flac").read_bytes()
+    middle = len(whole) // 4
+    (folder / "b.flac").write_bytes(whole[:middle] + bytes(20_000) + whole[middle + 20_000 :])
+    augmenter = open_augmenter(config_for(folder, noise_probability=1.0))
+    for at in np.linspace(0, 0.9, 5):
+        given, other = (Augmentation(noise=Noise("noise", (i,), (at,), 5.0)) for i in (1, 2))
+        np.testing.assert_array_equal(
+            augmenter.apply(speech, given), augmenter.apply(speech, other)
+        )
+    ((name, reason),) = augmenter.damaged()
+    assert name.endswith("sounds/b.flac") and "remove or replace" in reason
+    assert augmenter.damaged() == ()
+    for name in "ac":
+        (folder / f"{name}.flac").unlink()
+    only = open_augmenter(config_for(folder, noise_probability=1.0))
+    with pytest.raises(SettingsError, match=r"b\.flac.*and so are those after it"):
+        only.apply(speech, Augmentation(noise=Noise("noise", (0,), (0.4,), 5.0)))
+
+
+def test_a_silent_impulse_response_is_passed_over_too(tmp_path, speech):
+    for name, response in (("a", np.zeros(800)), ("b", np.eye(1, 800)[0])):
+        soundfile.write(tmp_path / f"{name}.wav", response, SAMPLE_RATE)
+    augmenter = open_augmenter(AugmentConfig(reverb_probability=1.0, rir_folders=(str(tmp_path),)))
+    np.testing.assert_allclose(
+        augmenter.apply(speech, Augmentation(room=0)), speech, rtol=0, atol=1e-6
+    )
+    ((name, reason),) = augmenter.damaged()
+    assert name.endswith("a.wav") and "silent" in reason
 
 
 def test_a_missing_or_empty_folder_is_a_clear_error_at_once(musan, tmp_path):

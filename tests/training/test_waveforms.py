@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -285,6 +286,43 @@ def test_damaged_packs_are_refused(tones, tmp_path):
     with path.open("r+b") as file:
         file.truncate(1000)
     with pytest.raises(ManifestError, match="1000 bytes but its index names 288000"):
+        PackedSource(path, tones)
+
+
+def test_two_do_not_pack_the_same_file_at_once(tones, tmp_path):
+    """The second one comes while the first is at its third utterance."""
+    path, told = tmp_path / "p", []
+
+    def meanwhile(done, n_all):
+        if done == 3:
+            with pytest.raises(
+                CorpusError, match="another process packs it; start again"
+            ) as second:
+                pack(tones, path)
+            told.append(str(second.value))
+
+    pack(tones, path, progress=meanwhile)
+    assert len(told) == 1
+    assert sorted(p.name for p in tmp_path.glob("*p*")) == ["p", "p.jsonl"]
+    packed, files = PackedSource(path, tones), FileSource(tones)
+    for i in range(len(tones)):
+        np.testing.assert_array_equal(packed.read(i, 0, 9), files.read(i, 0, 9))
+
+
+def test_a_pack_whose_pieces_overlap_or_that_is_too_long_is_refused(tones, tmp_path):
+    path = tmp_path / "p"
+    pack(tones, path)
+    index = Path(f"{path}.jsonl")
+    first, *lines = index.read_text().splitlines()
+    entry = json.loads(lines[2]) | {"start": 7}
+    index.write_text("\n".join([first, *lines[:2], json.dumps(entry), *lines[3:]]) + "\n")
+    with pytest.raises(ManifestError, match="does not begin where the one before it ends"):
+        PackedSource(path, tones)
+    index.write_text("\n".join([first, *lines]) + "\n")
+    PackedSource(path, tones)
+    with path.open("ab") as file:
+        file.write(b"xx")
+    with pytest.raises(ManifestError, match="bytes but its index names"):
         PackedSource(path, tones)
 
 
