@@ -220,6 +220,8 @@ def test_a_run_goes_on_with_the_lists_it_began_with_only(
         for name, other in lists.items():
             utterances = read_manifest(corpus / f"{name}.jsonl")
             moved = [replace(u, path=tmp_path / u.utterance_id) for u in utterances]
+            for utterance in moved:
+                utterance.path.touch()
             write_manifest(moved[1:] if name == changed else moved, other)
         save(new, out / "last.pt")
         with pytest.raises(TrainingError, match=f"data.{changed}={path}: its utterances, their "):

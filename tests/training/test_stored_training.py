@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ from click.testing import CliRunner
 torch = pytest.importorskip("torch")
 
 from groove.cli import app  # noqa: E402
-from groove.errors import SettingsError, UnreadableAudio  # noqa: E402
-from groove.manifest import read_manifest  # noqa: E402
+from groove.errors import ManifestError, SettingsError, UnreadableAudio  # noqa: E402
+from groove.manifest import read_manifest, write_manifest  # noqa: E402
 from groove.preparation.lists import feature_path  # noqa: E402
 from groove.training.checkpoint import load, load_encoder  # noqa: E402
 from groove.training.config import TrainConfig  # noqa: E402
@@ -73,7 +74,7 @@ def test_one_damaged_feature_is_a_corrupt_utterance_and_many_stop_the_run(
     assert event["text"].startswith(f"{first.utterance_id}: left out: ")
     assert "damaged; delete it and run groove prepare again" in event["text"]
     for utterance in rest[::2]:
-        (folder / feature_path(utterance)).unlink()
+        (folder / feature_path(utterance)).write_bytes(b"junk")
     with pytest.raises(UnreadableAudio, match="utterances are corrupt, more than 1 %"):
         train(stored(folder, tmp_path / "out2"))
 
@@ -84,3 +85,42 @@ def test_features_of_another_front_end_stop_the_run(prepared: Path, tmp_path: Pa
     )
     with pytest.raises(SettingsError, match="stores model.window=povey model.n_mels=80"):
         train(other)
+
+
+def test_without_recordings_the_features_of_the_validation_list_are_used(
+    prepared: Path, tmp_path: Path
+) -> None:
+    """The same EER as on the sound, but for one trial of twelve: crops begin at whole frames."""
+    folder, out = shutil.copytree(prepared, tmp_path / "prepared"), tmp_path / "out"
+    train(stored(folder, tmp_path / "on_sound"))
+    wanted = [x["eer"] for x in curve(tmp_path / "on_sound") if x["kind"] == "epoch"]
+    for name in ("train.jsonl", "val.jsonl"):
+        moved = [
+            replace(u, path=tmp_path / "gone" / u.utterance_id)
+            for u in read_manifest(folder / name)
+        ]
+        write_manifest(moved, folder / name)
+    (folder / "prepared.json").unlink(missing_ok=True)
+    (folder / "probed.jsonl").unlink()  # no longer one piece, on purpose
+    train(stored(folder, out))
+    found = [x for x in curve(out) if x["kind"] == "epoch"]
+    assert [x["n_unreadable"] for x in found] == [0, 0, 0]
+    assert [x["eer"] for x in found] == pytest.approx(wanted, abs=0.09)
+    by_sound = replace(
+        stored(folder, tmp_path / "x"), data=replace(stored(folder, out).data, source="files")
+    )
+    with pytest.raises(ManifestError, match="none of its .* recordings is there"):
+        train(by_sound)
+
+
+def test_features_that_were_not_stored_by_the_last_preparation_are_refused(
+    prepared: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(prepared, tmp_path / "prepared")
+    (folder / "probed.jsonl").unlink()
+    (folder / "train_fbank_list.txt").write_text("")
+    with pytest.raises(ManifestError, match="prepared last without storing training features"):
+        train(stored(folder, tmp_path / "out"))
+    (folder / feature_path(read_manifest(folder / "train.jsonl")[3])).unlink()
+    with pytest.raises(ManifestError, match=r"no stored features \(1 of 24 are missing\)"):
+        train(stored(folder, tmp_path / "out"))
