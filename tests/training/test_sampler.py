@@ -136,3 +136,19 @@ def test_fewer_utterances_than_a_batch_repeat():
 def test_what_cannot_be_sampled_is_refused(make, message):
     with pytest.raises(SettingsError, match=message):
         make()
+
+
+def test_an_epoch_that_is_much_longer_than_its_list_is_told():
+    """One speaker with 400 utterances is in 100 batches, whose other places others fill."""
+    pytest.importorskip("torch")
+    from groove.training.config import RunConfig, TrainConfig
+    from groove.training.material import _sampler
+
+    settings = TrainConfig(train=RunConfig(p=16, k=4))
+    even, uneven = [40] * 30, [400, *[40] * 30]
+    for sizes, n_told in ((even, 0), (uneven, 1)):
+        said = []
+        sampler = _sampler(settings, np.repeat(np.arange(len(sizes)), sizes).tolist(), said.append)
+        assert len(said) == n_told
+    assert sampler.n_batches == 100
+    assert "6,400 draws for 1,600 utterances" in said[0] and "data.sampler=shuffled" in said[0]
