@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,9 @@ def command(overrides: tuple[str, ...], config_name: str, config_dir: Path | Non
     from groove.training.loop import train
 
     config = compose(config_name, overrides, folder=config_dir)
-    click.echo(str(train(config, teacher=_teacher(config))))
+    best = train(config, teacher=_teacher(config))
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first one speaks
+        click.echo(str(best))
 
 
 def _teacher(config: TrainConfig) -> Encoder | None:

@@ -108,6 +108,7 @@ def test_torchrun_trains_on_two_processes(corpus: Path, tmp_path: Path) -> None:
         [sys.executable, *start, *settings], capture_output=True, text=True, cwd=ROOT, timeout=110
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(out / "last.pt")]  # said once, not by both
     assert load(out / "last.pt").progress["step"] == 2
     first, *steps = read_log(out / LOG)
     assert first["processes"] == 2 and [line["kind"] for line in steps] == ["step", "step"]
