@@ -497,6 +497,12 @@ def test_half_precision_runs_and_keeps_the_scaler(corpus: Path, tmp_path: Path) 
         losses = [line["loss"] for line in curve(out) if line["kind"] == "step"]
         assert len(losses) == 4 and np.isfinite(losses).all()
         assert bool(load(out / "last.pt").scaler) == (precision == "fp16")
+    # A run that goes on does so at the scale that it had found, 64 times below the first one.
+    saved = load(out / "last.pt")
+    save(replace(saved, scaler=saved.scaler | {"scale": 1024.0}), out / "last.pt")
+    train(config(corpus, out, resume=True, train={"epochs": 2, "precision": "fp16"}))
+    assert load(out / "last.pt").progress["step"] == 8
+    assert load(out / "last.pt").scaler["scale"] == 1024.0
 
 
 def test_gradients_that_no_loss_scale_makes_finite_stop_the_run(
