@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,14 @@ from groove.errors import ManifestError, SettingsError, TrainingError
 from groove.fbank import FbankConfig
 from groove.manifest import Utterance, read_manifest
 from groove.preparation import check_list
-from groove.preparation.lists import FBANK_LIST, feature_path
 from groove.training import ddp
 from groove.training.augment import Augmenter, open_augmenter
 from groove.training.config import DataConfig, TrainConfig
-from groove.training.dataset import CropDataset, FrameDataset, StoredFrames
+from groove.training.dataset import CropDataset, FrameDataset
 from groove.training.packing import PackedSource, pack
 from groove.training.sampler import PKSampler, Sampler, ShuffledSampler
-from groove.training.validation import LONGEST_S, StoredValidation, Validator
+from groove.training.stored_material import stored_dataset, stored_validation
+from groove.training.validation import Validator
 from groove.training.waveforms import CachedSource, FileSource, WaveformSource
 
 LONG_EPOCH = 2  # draws of P x K for an utterance, beyond which the log says so
@@ -119,7 +118,7 @@ def open_material(
             "least two"
         )
     if data.source == "fbank":
-        dataset, source = _stored(config, fbank, utterances, labels), FileSource(utterances)
+        dataset, source = stored_dataset(config, fbank, utterances, labels), FileSource(utterances)
         sampler = _sampler(config, labels, say)
         return Material(utterances, speakers, labels, source, dataset, sampler, data.speeds)
     opened = _open_source(data, utterances, place, say, progress)
@@ -169,26 +168,7 @@ def open_validator(config: TrainConfig, fbank: FbankConfig, speakers: Sequence[s
         n_nontarget=config.validate.n_nontarget,
         seed=config.validate.seed,
         threads=max(1, min(8, os.cpu_count() or 1)),
-        frames=_stored_validation(config, fbank, utterances),
-    )
-
-
-def _stored_validation(
-    config: TrainConfig, fbank: FbankConfig, utterances: Sequence[Utterance]
-) -> StoredValidation | None:
-    """Features of a validation list whose recordings are gone; None where they are there."""
-    if any(utterance.path.exists() for utterance in utterances):
-        return None
-    if config.data.source != "fbank":  # now, not after an epoch
-        raise ManifestError(
-            f"{config.data.val}: none of its {len(utterances):,} recordings is there (the first: "
-            f"{utterances[0].path}); bring them back or prepare again"
-        )
-    return StoredValidation(
-        _stored_frames(Path(config.data.val).parent, fbank, utterances),
-        crop_frames=config.train.crop_frames_val,
-        longest=round(1000 * LONGEST_S / fbank.frame_shift_ms),
-        subtract_mean=fbank.subtract_mean,
+        frames=stored_validation(config, fbank, utterances),
     )
 
 
@@ -312,44 +292,3 @@ def _open_source(
             say(f"{utterance_id}: left out of {path.name}: {reason}")
     ddp.wait(place)
     return PackedSource(path, utterances)
-
-
-def _stored_frames(
-    folder: Path, fbank: FbankConfig, utterances: Sequence[Utterance]
-) -> StoredFrames:
-    """The features that a prepared folder holds of utterances.
-
-    Raises:
-        ManifestError: some are missing.
-    """
-    from groove.training.stored import read_features
-
-    paths = [folder / feature_path(utterance) for utterance in utterances]
-    if missing := [path for path in paths if not path.is_file()]:
-        raise ManifestError(
-            f"{missing[0]}: no stored features ({len(missing):,} of {len(paths):,} are missing); "
-            "prepare with --features all, or set data.source=files"
-        )
-    return StoredFrames(paths, partial(read_features, config=fbank))
-
-
-def _stored(
-    config: TrainConfig,
-    fbank: FbankConfig,
-    utterances: Sequence[Utterance],
-    labels: Sequence[int],
-) -> FrameDataset:
-    folder = Path(config.data.train).parent
-    frames = _stored_frames(folder, fbank, utterances)
-    if (folder / FBANK_LIST).is_file() and not (folder / FBANK_LIST).stat().st_size:
-        raise ManifestError(
-            f"{folder}: prepared last without storing training features, so those that lie there "
-            "may be of other recordings; prepare with --features all, or set data.source=files"
-        )
-    return FrameDataset(
-        utterances,
-        frames,
-        crop_frames=config.train.crop_frames,
-        subtract_mean=fbank.subtract_mean,
-        labels=labels,
-    )
