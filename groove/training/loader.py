@@ -154,11 +154,12 @@ def _count_corrupt(batch: Batch, dataset: Crops, on_corrupt: OnCorrupt) -> None:
     most = max(1, MOST_CORRUPT * len(dataset))
     if len(dataset.corrupt) <= most:
         return
-    n_corrupt = len(dataset.corrupt.keys() & set(dataset.utterance_ids))  # sounds are named as well
-    if n_corrupt > most:
-        utterance_id, reason = next(iter(dataset.corrupt.items()))
+    known = set(dataset.utterance_ids)  # sounds are named in `corrupt` as well, and do not count
+    found = [(name, reason) for name, reason in dataset.corrupt.items() if name in known]
+    if len(found) > most:
+        utterance_id, reason = found[0]
         raise UnreadableAudio(
-            f"{n_corrupt} of {len(dataset)} utterances are corrupt, more than "
+            f"{len(found)} of {len(dataset)} utterances are corrupt, more than "
             f"{100 * MOST_CORRUPT:g} %; the first was {utterance_id} ({reason}): "
             "repair them or prepare the corpus again"
         )

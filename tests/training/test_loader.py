@@ -331,3 +331,24 @@ def test_a_crop_longer_than_stated_files_still_fills(made):
     crop = dataset_of(made, augmenter=None)[Draw(0, 0, 4)].waveform
     assert crop.shape == (CROP,) and np.abs(crop).mean() > 0.05
     assert len(change_speed(crop, 1.1)) == round(CROP / 1.1)
+
+
+def test_damaged_sounds_are_told_but_do_not_count_as_utterances():
+    from types import SimpleNamespace
+
+    from groove.training.loader import _count_corrupt
+
+    class Dataset(SimpleNamespace):
+        def __len__(self):
+            return len(self.utterance_ids)
+
+    dataset, told = Dataset(utterance_ids=[f"u{i}" for i in range(100)], corrupt={}), []
+
+    def meet(*names):
+        batch = SimpleNamespace(failures=[(name, "damaged") for name in names])
+        _count_corrupt(batch, dataset, lambda name, reason: told.append(name))
+
+    meet("musan/a.wav", "musan/b.wav", "u3", "u3")
+    assert told == ["musan/a.wav", "musan/b.wav", "u3"]
+    with pytest.raises(UnreadableAudio, match=r"^2 of 100 utterances .* the first was u3 "):
+        meet("u7")
