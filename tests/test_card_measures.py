@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from groove.audio import read_audio
 from groove.bench import wav_bytes
 from groove.calibration import threshold_table
 from groove.embedder import Embedder
@@ -195,3 +196,53 @@ def test_what_no_piece_could_be_made_of_is_counted(tmp_path: Path) -> None:
         )
     assert lost[:2] == [(str(gone), "of 3 recordings"), (str(mute), "of 2 pieces at full")]
     assert (str(mute), "of 2 pieces at 0.5") in lost
+
+
+def test_a_length_without_speech_is_left_out_and_a_manifest_without_any_refused(
+    tmp_path: Path,
+) -> None:
+    """Speech in the last second of eight: no crop by seed of under a second meets it."""
+    spoken = read_audio(VOICE_A)
+    late, mute = tmp_path / "late.wav", tmp_path / "mute.wav"
+    silence = np.zeros(16_000, np.float32)
+    late.write_bytes(wav_bytes(np.concatenate([np.tile(silence, 20), spoken])))
+    mute.write_bytes(wav_bytes(np.tile(silence, 3)))
+    embedder = Embedder(FakeEncoder(min_speech_s=0.01))
+    with EmbeddingCache() as cache:
+        pair = [Utterance(name, "a", late, 24.0) for name in ("a1", "a2")]
+        found = embed_pieces(pair, embedder, cache)
+        assert "full" in found and "0.5" not in found
+        with pytest.raises(ScoringError, match="no recording gave an embedding: no speech"):
+            embed_pieces([Utterance("m", "a", mute, 3.0)], embedder, cache)
+
+
+def test_a_length_at_which_nobody_is_heard_twice_is_passed_over(
+    sets: dict[str, EmbeddedSet],
+) -> None:
+    """Through a telephone few crops of half a second hold speech, and none may."""
+    all_lengths = measure_card(sets, "t")
+    lone = EmbeddedSet(*(column[:2] for column in vars(sets["10"]).values()))
+    one_voice = replace(lone, speaker=np.array(["s00", "s00"]))
+    for changed in ({"0.5": one_voice}, {"0.5": None}):
+        some = {n: found for n in sets if (found := (sets | changed)[n]) is not None}
+        said: list[str] = []
+        found = measure_card(some, "t", said.append)
+        assert found.thresholds == all_lengths.thresholds
+        assert found.short_speech_s == all_lengths.short_speech_s
+        assert found.min_speech_s >= 0.5
+        assert ("0.5 s crops: no trials of both kinds: left out" in said) == ("0.5" in some)
+    whole = {n: found for n, found in sets.items() if n in ("full", "4", "6", "10")}
+    with pytest.raises(ScoringError, match="no length of crops gives trials of both kinds"):
+        measure_card(whole, "t")
+
+
+def test_one_crop_a_speaker_is_compared_with_whole_utterances_alone(
+    sets: dict[str, EmbeddedSet],
+) -> None:
+    once = EmbeddedSet(*(column[::N_EACH] for column in vars(sets["2"]).values()))
+    found = measure_card(sets | {"2": once}, "t")
+    (table,) = [t for t in found.thresholds if 1.8 < t.speech_s < 2.2]
+    strict = length_trials(
+        once.at_least(found.min_speech_s), sets["full"].at_least(found.min_speech_s)
+    )
+    assert table.rows == threshold_table(strict.target, strict.nontarget, N_SPEAKERS)

@@ -128,8 +128,8 @@ def measure_card(
     """Limits, tables and calibration from one pool under `CONDITIONS`.
 
     Args:
-        sets: condition -> embeddings; "full" and the crops are needed, joined ones are used where
-            they are there.
+        sets: condition -> embeddings; "full" and one length of crops are needed, the others are
+            used where they are there.
         measured_on: name of the data, for the record.
         report: called with lines for people.
 
@@ -142,7 +142,7 @@ def measure_card(
     full = sets[FULL].at_least(min_speech_s)
     tables, kinds = [], []
     n_target = n_nontarget = 0  # different trials behind the draws
-    for condition in [*(f"{s:g}" for s in CROPS_S if s > min_speech_s), FULL, *_joined(sets)]:
+    for condition in [*_cropped(sets, min_speech_s), FULL, *_joined(sets)]:
         crops = full if condition == FULL else sets[condition].at_least(min_speech_s)
         found = [length_trials(crops, crops)]
         if condition != FULL and condition not in _joined(sets):
@@ -151,9 +151,10 @@ def measure_card(
         if not len(strict.target) or not len(strict.nontarget):
             report(f"{_named(condition)}: no trials of both kinds: left out")
             continue
-        kinds += [_drawn(kind, random) for kind in found]
-        n_target += sum(min(len(kind.target), N_TARGET) for kind in found)
-        n_nontarget += sum(min(len(kind.nontarget), N_NONTARGET) for kind in found)
+        usable = [kind for kind in found if len(kind.target) and len(kind.nontarget)]
+        kinds += [_drawn(kind, random) for kind in usable]
+        n_target += sum(min(len(kind.target), N_TARGET) for kind in usable)
+        n_nontarget += sum(min(len(kind.nontarget), N_NONTARGET) for kind in usable)
         table = table_of(strict, measured_on)
         report(_line(condition, table, strict))
         if table not in tables and any(row.threshold is not None for row in table.rows):
@@ -192,19 +193,38 @@ def length_trials(a: EmbeddedSet, b: EmbeddedSet) -> LengthTrials:
 def limits(
     sets: Mapping[str, EmbeddedSet], report: Report = lambda text: None
 ) -> tuple[float, float]:
-    """Seconds of speech below which there is no answer, and below which there is a warning."""
+    """Seconds of speech below which there is no answer, and below which there is a warning.
+
+    A length without trials of both kinds says nothing: few short crops hold speech.
+
+    Raises:
+        ScoringError: neither whole utterances nor crops give trials of both kinds.
+    """
     full = sets[FULL].at_least(ANY_SPEECH_S)
     full_eer = _eer(length_trials(full, full))
     speech, eers = [], []
-    for seconds in CROPS_S:
-        crops = sets[f"{seconds:g}"].at_least(ANY_SPEECH_S)
+    for condition in _cropped(sets, 0.0):
+        crops = sets[condition].at_least(ANY_SPEECH_S)
+        trials = length_trials(crops, crops)
+        if not len(trials.target) or not len(trials.nontarget):
+            report(f"{_named(condition)}: no trials of both kinds: left out")
+            continue
         speech.append(float(np.median(crops.speech_s)))
-        eers.append(_eer(length_trials(crops, crops)))
-        report(f"{seconds:g} s crops, {speech[-1]:.2f} s of speech: EER {100 * eers[-1]:.2f} %")
+        eers.append(_eer(trials))
+        report(f"{_named(condition)}, {speech[-1]:.2f} s of speech: EER {100 * eers[-1]:.2f} %")
+    if not speech:
+        raise ScoringError(
+            "no length of crops gives trials of both kinds; a calibration needs speakers with "
+            "several utterances that hold speech"
+        )
     report(
         f"whole utterances, {np.median(full.speech_s):.2f} s of speech: EER {100 * full_eer:.2f} %"
     )
     return _crossing(speech, eers, REFUSE_EER), _crossing(speech, eers, WARN_RATIO * full_eer)
+
+
+def _cropped(sets: Mapping[str, EmbeddedSet], above_s: float) -> list[str]:
+    return [name for s in CROPS_S if s > above_s and (name := f"{s:g}") in sets]
 
 
 def _joined(sets: Mapping[str, EmbeddedSet]) -> list[str]:

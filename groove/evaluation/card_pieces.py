@@ -113,8 +113,10 @@ def embed_pieces(
         lost: called with what was left out, where something was: files that cannot be read, and
             then, condition by condition, pieces without an embedding.
 
+    A condition of which nothing is left is missing from the answer.
+
     Raises:
-        ScoringError: no recording of a condition gave an embedding.
+        ScoringError: no whole recording gave an embedding.
     """
     chosen = limited(utterances)
     hashes: dict[str, str] = {}
@@ -151,9 +153,9 @@ def embed_pieces(
             lost(failed, f"of {len(pieces):,} pieces at {condition}")
         if embedded := _set(pieces, rows):
             found[condition] = embedded
-        elif condition not in map(_name, JOINED_S):
+        elif condition == FULL:
             reason = next((row.reason for row in rows.values()), "no utterance")
-            raise ScoringError(f"no recording at {condition} gave an embedding: {reason}")
+            raise ScoringError(f"no recording gave an embedding: {reason}")
     return found
 
 
