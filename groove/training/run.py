@@ -16,6 +16,7 @@ from groove.errors import SettingsError, TrainingError
 from groove.leftovers import remove_leftovers
 from groove.manifest import write_lines
 from groove.training import ddp, precision
+from groove.training.alone import alone_in
 from groove.training.checkpoint import Checkpoint, load, rng_states, save, set_rng_states
 from groove.training.config import TrainConfig
 from groove.training.device import refuse_empty_parts, set_up
@@ -139,9 +140,10 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     set_up(place, config.train)
     refuse_empty_parts(config, place)
     saved = resume_point(config, out / "last.pt")
-    if place.is_first:
-        remove_leftovers(out)
     progress = Progress(**saved.progress) if saved else Progress()
+    if place.is_first:
+        stack.enter_context(alone_in(out, sound_after(progress.step)))
+        remove_leftovers(out)
     torch.manual_seed(run.seed)
     student = open_student(config, saved)
     config = effective(config, student)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from groove.cli import app  # noqa: E402
 from groove.errors import GrooveError, ModelError, TrainingError  # noqa: E402
 from groove.fbank import FbankConfig  # noqa: E402
 from groove.loading import open_encoder  # noqa: E402
+from groove.training.alone import alone_in  # noqa: E402
 from groove.training.checkpoint import Checkpoint, load, save  # noqa: E402
 from groove.training.composing import compose  # noqa: E402
 from groove.training.importers import import_checkpoint  # noqa: E402
@@ -95,6 +98,52 @@ def test_the_scripts_in_the_root_say_what_is_wrong_in_one_line() -> None:
         )
         assert done.returncode == 2 and done.stderr.count("\n") == 1
         assert wanted in done.stderr
+
+
+def test_a_second_run_does_not_begin_in_the_folder_of_a_first(corpus: Path, tmp_path: Path) -> None:
+    """Not in a fresh one, where both would think themselves the first, and not by resume=true."""
+    pytest.importorskip("fcntl")
+    out = tmp_path / "out"
+    command = [sys.executable, "train.py", *overrides(corpus, out)]
+    with alone_in(out, ""):
+        second = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert second.returncode == 2 and f"another run (process {os.getpid()})" in second.stderr
+        assert [path.name for path in out.iterdir()] == [".run.lock"]
+    first = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert first.returncode == 0, first.stderr
+    assert not (out / ".run.lock").exists()
+    last = (out / "last.pt").read_bytes()
+    with alone_in(out, ""):
+        third = [sys.executable, "train.py", "resume=true", f"train.out_dir={out}"]
+        refused = subprocess.run(third, capture_output=True, text=True, cwd=ROOT)
+    assert refused.returncode == 2 and "trains in this folder; wait for it" in refused.stderr
+    assert (out / "last.pt").read_bytes() == last
+
+
+def test_workers_that_outlive_a_killed_run_do_not_keep_its_folder(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    killed = f"""
+import os, signal, time
+from pathlib import Path
+from groove.training.alone import alone_in
+with alone_in(Path({str(tmp_path)!r}), ""):
+    if (child := os.fork()) == 0:
+        time.sleep(60)
+    print(child, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.Popen([sys.executable, "-c", killed], stdout=subprocess.PIPE, cwd=ROOT)
+    assert done.stdout is not None
+    with done.stdout as said:
+        child = int(said.readline())
+    try:
+        assert done.wait(timeout=60) == -signal.SIGKILL
+        assert (tmp_path / ".run.lock").exists()
+        with alone_in(tmp_path, ""):
+            os.kill(child, 0)  # it lives
+    finally:
+        os.kill(child, signal.SIGKILL)
+    assert not (tmp_path / ".run.lock").exists()
 
 
 @pytest.mark.slow

@@ -1,0 +1,71 @@
+"""One run at a time in a folder: a second would overwrite the checkpoints of the first.
+
+The lock is a record lock of POSIX, which belongs to the process: the system lets go of it when that
+one ends, be it by kill -9, and worker processes that outlive it for a moment do not hold it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from groove.errors import TrainingError
+from groove.training.runlog import writing
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+NAME = ".run.lock"
+
+
+@contextmanager
+def alone_in(out: Path, otherwise: str) -> Iterator[None]:
+    """Keep other runs out of a folder; it is made where it is missing.
+
+    On a system without such locks, and on a file system that has none, nobody is kept out.
+
+    Args:
+        out: the folder.
+        otherwise: what is sound and how to go on, where the folder cannot be written to.
+
+    Raises:
+        TrainingError: another run is in it, and which process; or it cannot be written to.
+    """
+    path = out / NAME
+    with ExitStack() as stack:
+        with writing(path, "the lock", otherwise):
+            out.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(path.open("a+b", buffering=0))
+            if fcntl is not None:
+                _take(lock.fileno(), out)
+            if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                raise _refusal(out, "that has just ended")  # and took its file away
+        with suppress(OSError):  # on a full disk the lock holds all the same
+            lock.truncate(0)
+            lock.write(b"process %d" % os.getpid())
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # some systems keep a file that is open
+                path.unlink()
+
+
+def _take(lock: int, out: Path) -> None:
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # POSIX leaves open which of the two
+        owner = os.pread(lock, 80, 0).decode(errors="replace") or "another process"
+        raise _refusal(out, owner) from None
+    except OSError:
+        return
+
+
+def _refusal(out: Path, owner: str) -> TrainingError:
+    return TrainingError(
+        f"{out}: another run ({owner}) trains in this folder; wait for it to end, stop it, or give "
+        "this one a train.out_dir of its own"
+    )
