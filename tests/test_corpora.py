@@ -189,7 +189,7 @@ def test_what_is_missing_is_named_with_what_to_download(tmp_path: Path) -> None:
     root, root2 = lay_out(tmp_path)
     with pytest.raises(CorpusError, match=r"nowhere: no such folder; download cn-celeb_v2"):
         read_cnceleb(tmp_path / "nowhere")
-    with pytest.raises(CorpusError, match=r"nowhere: no such folder; download cn-celeb2_v2"):
+    with pytest.raises(CorpusError, match=r"nowhere: no .*download cn-celeb2_v2.* without --root2"):
         read_cnceleb(root, tmp_path / "nowhere")
     (root2 / "spk.lst").unlink()
     with pytest.raises(CorpusError, match=r"spk\.lst: no such list, and only it says who may"):

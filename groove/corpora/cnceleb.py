@@ -207,7 +207,11 @@ def _read_second(root: Path, found: _Found, dev: set[str]) -> list[SourceFile]:
 
 def _data_folder(root: Path, archive: str) -> Path:
     if not root.is_dir():
-        raise CorpusError(f"{root}: no such folder; download {archive} from {WHERE} and unpack it")
+        alone = "; or take CN-Celeb1 alone: groove prepare cnceleb without --root2"
+        raise CorpusError(
+            f"{root}: no such folder; download {archive} from {WHERE} and unpack it"
+            f"{alone if archive == ARCHIVE2 else ''}"
+        )
     if not (root / "data").is_dir():
         raise CorpusError(
             f"{root}: no folder data/ in it; wanted what {archive} of {WHERE} unpacks to"
