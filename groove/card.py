@@ -111,6 +111,11 @@ class ModelCard:
             if kind in ("int", "float") and not _is_number(value, whole=kind == "int"):
                 raise CardError(f"card: {field.name} is {value!r}; wanted a finite number")
 
+    @property
+    def every_table(self) -> tuple[ThresholdTable, ...]:
+        """Those of the wide band, then those of telephone sound."""
+        return self.thresholds + (self.narrow_band.thresholds if self.narrow_band else ())
+
     def calibration_for(self, *, narrow_band: bool) -> Calibration | None:
         """The calibration for a trial, of telephone sound on both sides or not."""
         if narrow_band and self.narrow_band is not None:

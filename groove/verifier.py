@@ -285,7 +285,7 @@ def _require_rows(card: ModelCard, fmr: float) -> None:
         raise SettingsError(
             f"{card.name} holds no measured thresholds; give --threshold, or calibrate it"
         )
-    for table in card.thresholds + (card.narrow_band.thresholds if card.narrow_band else ()):
+    for table in card.every_table:
         table.row_for(fmr)
 
 

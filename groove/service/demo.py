@@ -11,7 +11,7 @@ older than ten minutes is deleted every minute, and the folder when the program 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,16 @@ from groove.api import Model, VoiceprintStore
 from groove.errors import GrooveError, SettingsError
 from groove.listening import Heard, Listener
 from groove.service import answers
+from groove.service.guard import middleware
 from groove.service.temporary import upload_folder
 from groove.service.words import WORDS, Language, language_of
 from groove.voiceprints.recognition import Recognizer
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PURGE_EVERY_S, PURGE_AGE_S = 60, 600
 STREAM_EVERY_S = 0.5
 LIVE_HOP_S = 0.75  # a browser and a server share the cores
 LONGEST_LIVE_S = 3600
 BRAND = f'<div class="brand">{5 * "<i></i>"}Groove<span>声纹</span></div>'
-
-_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "media-src 'self' data: blob:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
-    "frame-ancestors 'none'; form-action 'self'"
-)
 
 
 def serve(
@@ -75,7 +68,7 @@ def serve(
                 server_name=host,
                 server_port=port or _free_port(host),
                 inbrowser=in_browser,
-                app_kwargs={"middleware": _middleware(host)},
+                app_kwargs={"middleware": middleware(host)},
                 allowed_paths=[],
             )
         except OSError as error:
@@ -309,41 +302,6 @@ def _theme(gr: Any) -> Any:
         font=fonts,
         font_mono=["ui-monospace", "monospace"],
     )
-
-
-class _Guard:
-    """Adds the content security policy to every answer."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(
-        self,
-        scope: Any,
-        receive: Callable[[], Awaitable[Any]],
-        send: Callable[[Any], Awaitable[None]],
-    ) -> None:
-        async def guarded(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", []),
-                    (b"content-security-policy", _POLICY.encode()),
-                    (b"referrer-policy", b"no-referrer"),
-                ]
-            await send(message)
-
-        await self._app(scope, receive, guarded)
-
-
-def _middleware(host: str) -> list[Any]:
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    guards = [Middleware(_Guard)]
-    if host in LOOPBACK:  # a foreign page must not reach it under a name of its own
-        names = ["127.0.0.1", "localhost", "[::1]"]
-        guards.append(Middleware(TrustedHostMiddleware, allowed_hosts=names))
-    return guards
 
 
 def _free_port(host: str) -> int:
