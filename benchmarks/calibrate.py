@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.embed_pool import pool_name
 from groove.card import NarrowBand, ThresholdTable
-from groove.evaluation.card_measures import CONDITIONS, EmbeddedSet, measure_card, supporting
+from groove.evaluation.card_measures import CONDITIONS, measure_card, supporting
+from groove.evaluation.card_trials import EmbeddedSet
 from groove.models import catalogue
 from groove.scoring import ThresholdRow
 
@@ -38,7 +39,9 @@ CATALOGUE = Path(__file__).resolve().parent.parent / "groove" / "assets" / "cata
 def load(folder: Path, pool: str, condition: str) -> EmbeddedSet:
     with np.load(folder / f"{pool}-{condition}.npz") as data:
         utterance = np.char.add(np.char.add(data["speaker_id"], "/"), data["path"])
-        return EmbeddedSet(data["embedding"], data["speaker_id"], utterance, data["speech_s"])
+        return EmbeddedSet(
+            data["embedding"], data["speaker_id"], utterance, data["speech_s"], data["channel"]
+        )
 
 
 def update(model: str, measured: dict[str, object]) -> None:

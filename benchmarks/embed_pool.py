@@ -2,10 +2,12 @@
 
 python benchmarks/embed_pool.py --speech SPEECH --pool train --model campplus-zh-en --out FOLDER
 
-Writes FOLDER/POOL-CONDITION.npz: embedding [N, D], speaker_id, corpus, language, speech_s, seconds.
+Writes FOLDER/POOL-CONDITION.npz: embedding [N, D], speaker_id, corpus, language, speech_s, seconds,
+channel.
 Conditions: full, 6 and 10 (one speaker's utterances joined), and crops of 0.5, 0.75, 1, 1.5, 2 and
 3 s by seed. A condition that is already there is not made again. With --telephone each is heard
-through a telephone (see groove/evaluation/card_pieces.py); the files are POOL-telephone-... then.
+through two telephones (see groove/evaluation/card_pieces.py); the
+files are POOL-telephone-... then.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from groove.api import open_encoder
 from groove.audio import SAMPLE_RATE, read_audio
 from groove.embedder import Embedder
 from groove.evaluation.card_measures import CROPS_S, JOINED_S
-from groove.evaluation.card_pieces import Lenient, by_telephone
+from groove.evaluation.card_pieces import TELEPHONES, Lenient, by_telephone
+from groove.evaluation.card_trials import WIDE_BAND
 
 SEED = 20261124
 Item = tuple[PoolUtterance, Callable[[], NDArray[np.float32]]]
@@ -53,21 +56,27 @@ def items(pool: list[PoolUtterance], condition: str, limit: int) -> Iterator[Ite
         yield u, lambda u=u, rng=rng: crop(read_audio(u.path), float(condition), rng)
 
 
+Row = tuple[PoolUtterance, NDArray[np.float32] | None, float, float, str]
+
+
 def embed(work: list[Item], embedder: Embedder, out: Path, *, telephone: bool = False) -> None:
-    def one(item: Item) -> tuple[PoolUtterance, NDArray[np.float32] | None, float, float]:
+    def one(item: Item, channel: str) -> Row:
         waveform = item[1]()
         if telephone:
-            waveform = by_telephone(waveform, f"{item[0].speaker_id}/{item[0].path.name}")
+            name = f"{item[0].speaker_id}/{item[0].path.name}"
+            waveform = by_telephone(waveform, name, channel)
         examined = embedder.examine((waveform, SAMPLE_RATE))
-        return item[0], examined.embedding, examined.speech.speech_s, len(waveform) / SAMPLE_RATE
+        seconds = len(waveform) / SAMPLE_RATE
+        return item[0], examined.embedding, examined.speech.speech_s, seconds, channel
 
-    rows = []
+    rows: list[Row] = []
+    heard = [(item, c) for item in work for c in (TELEPHONES if telephone else (WIDE_BAND,))]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for n, row in enumerate(pool.map(one, work), 1):
+        for n, row in enumerate(pool.map(one, *zip(*heard, strict=True)), 1):
             rows.append(row)
             if n % 500 == 0:
-                print(f"{out.name}: {n} of {len(work)}", flush=True)
-    refused = [str(u.path) for u, embedding, _, _ in rows if embedding is None]
+                print(f"{out.name}: {n} of {len(heard)}", flush=True)
+    refused = [str(row[0].path) for row in rows if row[1] is None]
     kept = [row for row in rows if row[1] is not None]
     np.savez(
         out,
@@ -78,6 +87,7 @@ def embed(work: list[Item], embedder: Embedder, out: Path, *, telephone: bool = 
         path=np.array([str(row[0].path.name) for row in kept]),
         speech_s=np.array([row[2] for row in kept]),
         seconds=np.array([row[3] for row in kept]),
+        channel=np.array([row[4] for row in kept]),
         refused=np.array(refused, dtype=np.str_),
     )
     print(f"{out}: {len(kept)} embedded, {len(refused)} refused", flush=True)

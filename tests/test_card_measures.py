@@ -11,11 +11,25 @@ import pytest
 from groove.audio import read_audio
 from groove.bench import wav_bytes
 from groove.calibration import threshold_table
+from groove.card import ThresholdTable
 from groove.embedder import Embedder
 from groove.errors import ScoringError
 from groove.evaluation.cache import EmbeddingCache
-from groove.evaluation.card_measures import CONDITIONS, EmbeddedSet, length_trials, measure_card
-from groove.evaluation.card_pieces import Piece, embed_pieces, limited, pieces_of
+from groove.evaluation.card_measures import (
+    CONDITIONS,
+    measure_card,
+    strictest,
+    table_of,
+)
+from groove.evaluation.card_pieces import (
+    TELEPHONES,
+    Piece,
+    by_turns,
+    embed_pieces,
+    limited,
+    pieces_of,
+)
+from groove.evaluation.card_trials import WIDE_BAND, EmbeddedSet, length_trials
 from groove.manifest import Utterance
 from groove.telephone import telephone
 from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
@@ -35,7 +49,8 @@ def pool(noise: float, speech_s: float, seed: int) -> EmbeddedSet:
     speaker = np.repeat([f"s{i:02d}" for i in range(N_SPEAKERS)], N_EACH)
     utterance = np.array([f"{s}/{i}" for i, s in enumerate(speaker)])
     speech = np.full(len(rows), speech_s) * random.uniform(0.9, 1.1, len(rows))
-    return EmbeddedSet(rows.astype(np.float32), speaker, utterance, speech)
+    channel = np.full(len(rows), WIDE_BAND)
+    return EmbeddedSet(rows.astype(np.float32), speaker, utterance, speech, channel)
 
 
 @pytest.fixture(scope="module")
@@ -140,15 +155,15 @@ def test_pieces_are_functions_of_manifest_and_seed() -> None:
     assert limited(listed) == listed
 
 
-def test_a_piece_by_telephone_is_one_of_four_kinds_and_says_so_in_the_cache() -> None:
-    listed = [Utterance(f"u{i}", "a", VOICE_A, 5.0) for i in range(40)]
+def test_a_piece_by_telephone_is_of_one_band_and_either_law_and_says_so_in_the_cache() -> None:
+    listed = [Utterance(f"u{i}", "a", VOICE_A, 5.0) for i in range(20)]
     plain = Piece((listed[0],), "full").read()[0]
-    heard = [Piece((u,), "full", on_telephone=True).read()[0] for u in listed]
-    kinds = [
-        telephone(plain, law, whole_band=whole) for law in ("alaw", "ulaw") for whole in (0, 1)
-    ]
-    found = [[k for k, kind in enumerate(kinds) if np.array_equal(kind, h)] for h in heard]
-    assert all(len(of_one) == 1 for of_one in found) and {k for (k,) in found} == {0, 1, 2, 3}
+    for channel, whole_band in zip(TELEPHONES, (False, True), strict=True):
+        heard = [Piece((u,), "full", channel=channel).read()[0] for u in listed]
+        laws = [telephone(plain, law, whole_band=whole_band) for law in ("alaw", "ulaw")]
+        found = [[np.array_equal(law, h) for law in laws] for h in heard]
+        assert all(sum(of_one) == 1 for of_one in found) and {first for first, _ in found} == {0, 1}
+    assert {by_turns(u.utterance_id) for u in listed} == set(TELEPHONES)
     with EmbeddingCache() as cache:
         embedder = Embedder(FakeEncoder(min_speech_s=0.01))
         voices = {"a1": VOICE_A, "a2": VOICE_A2, "b1": VOICE_B}
@@ -157,7 +172,51 @@ def test_a_piece_by_telephone_is_one_of_four_kinds_and_says_so_in_the_cache() ->
         sets = [embed_pieces(pair, embedder, cache, on_telephone=on) for on in again]
     for condition, wide in sets[0].items():
         np.testing.assert_array_equal(wide.embedding, sets[2][condition].embedding)
-        assert not np.allclose(wide.embedding, sets[1][condition].embedding)
+        assert set(wide.channel) == {WIDE_BAND}
+        for channel in TELEPHONES:
+            narrow = sets[1][condition].heard_through(channel)
+            kept = np.isin(wide.utterance, narrow.utterance)  # through the band less is speech
+            assert condition != "full" or kept.all()
+            assert not kept.any() or not np.allclose(wide.embedding[kept], narrow.embedding)
+
+
+def test_of_two_channels_the_stricter_threshold_counts(sets: dict[str, EmbeddedSet]) -> None:
+    """Strangers on one line are drawn together there; a pair of two lines is no trial."""
+
+    def through(found: EmbeddedSet, channel: str, likeness: float) -> EmbeddedSet:
+        drawn = found.embedding.copy()
+        drawn[:, 0] += likeness
+        drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+        return replace(found, embedding=drawn, channel=np.full(len(drawn), channel))
+
+    likeness = dict(zip(TELEPHONES, (0.0, 0.4), strict=True))
+    heard = {
+        name: [through(found, *channel) for channel in likeness.items()]
+        for name, found in sets.items()
+    }
+    both = {
+        name: EmbeddedSet(*map(np.concatenate, zip(*(vars(x).values() for x in two), strict=True)))
+        for name, two in heard.items()
+    }
+
+    def long_tables(some: dict[str, EmbeddedSet]) -> list[ThresholdTable]:
+        """Those that the limit of speech, which all channels share, does not touch."""
+        return [table for table in measure_card(some, "t").thresholds if table.speech_s > 3]
+
+    found = long_tables(both)
+    loose, strict = (long_tables({n: two[i] for n, two in heard.items()}) for i in (0, 1))
+    assert len(found) == len(strict) == len(loose) == 4
+    for joint, one, other in zip(found, strict, loose, strict=True):
+        for row, wanted, lower in zip(joint.rows, one.rows, other.rows, strict=True):
+            assert row == wanted if row.threshold is not None else wanted.threshold is None
+            assert row.threshold is None or row.threshold > (lower.threshold or 1)
+    # what one channel cannot measure is promised for none
+    few = replace(heard["full"][1], embedding=-heard["full"][1].embedding)
+    rate = strictest(
+        [table_of(length_trials(a, a), "t") for a in (heard["full"][0], few.at_least(3.7))]
+    )
+    measured = {row.fmr for row in rate.rows if row.threshold is not None}
+    assert measured < {row.fmr for row in found[-1].rows if row.threshold is not None}
 
 
 def test_a_card_takes_both(sets: dict[str, EmbeddedSet]) -> None:

@@ -230,8 +230,9 @@ def _grid(tables: Sequence[ThresholdTable]) -> list[str]:
 
 def _warn_of_rates(card: ModelCard) -> None:
     """Say which promises are refused afterwards: one that some table lacks."""
-    tables = card.thresholds + (card.narrow_band.thresholds if card.narrow_band else ())
-    measured = [{row.fmr for row in table.rows if row.threshold is not None} for table in tables]
+    measured = [
+        {row.fmr for row in table.rows if row.threshold is not None} for table in card.every_table
+    ]
     common = set.intersection(*measured)
     if DEFAULT_FMR in common:
         return

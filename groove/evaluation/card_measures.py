@@ -9,6 +9,9 @@ against whole utterance. Rules:
 - a threshold table a length, from crop against whole (the stricter kind, as strangers score higher
   the longer either side is); crops with too little speech for an answer are left out; joined
   utterances contain their whole ones, so they are compared with one another;
+- where utterances were heard through several channels, both sides of a trial are of one, and of the
+  channels' thresholds for a rate the strictest counts: strangers on one kind of telephone are more
+  alike than on two, and a promise is for whatever kind a pair comes from;
 - one calibration on both kinds of all lengths, each kind and length with the same weight.
 """
 
@@ -23,6 +26,13 @@ from numpy.typing import NDArray
 from groove.calibration import fit_calibration, threshold_table
 from groove.card import ModelCard, NarrowBand, ThresholdTable
 from groove.errors import ScoringError
+from groove.evaluation.card_trials import (
+    EmbeddedSet,
+    LengthTrials,
+    channel_trials,
+    length_trials,
+    pooled,
+)
 from groove.metrics import eer
 from groove.scoring import Calibration
 
@@ -36,35 +46,6 @@ REFUSE_EER, WARN_RATIO = 0.20, 2.0
 N_TARGET, N_NONTARGET = 20_000, 200_000  # a kind and length, for the calibration
 ANY_SPEECH_S = 0.01
 SEED = 20261124
-ROWS_AT_ONCE = 256
-
-
-@dataclass(frozen=True)
-class EmbeddedSet:
-    """Utterances under one condition, a row each."""
-
-    embedding: NDArray[np.float32]  # [N, D], unit length
-    speaker: NDArray[np.str_]  # [N]
-    utterance: NDArray[np.str_]  # [N]; the same under every condition
-    speech_s: NDArray[np.float64]  # [N]
-
-    def at_least(self, speech_s: float) -> EmbeddedSet:
-        """The rows with at least so much speech."""
-        kept = self.speech_s >= speech_s
-        return EmbeddedSet(
-            self.embedding[kept], self.speaker[kept], self.utterance[kept], self.speech_s[kept]
-        )
-
-
-@dataclass(frozen=True)
-class LengthTrials:
-    """Scores and the shorter side's speech, target and non-target."""
-
-    target: NDArray[np.float32]
-    nontarget: NDArray[np.float32]
-    target_speech_s: NDArray[np.float32]
-    nontarget_speech_s: NDArray[np.float32]
-    n_speakers: int
 
 
 @dataclass(frozen=True)
@@ -144,19 +125,19 @@ def measure_card(
     n_target = n_nontarget = 0  # different trials behind the draws
     for condition in [*_cropped(sets, min_speech_s), FULL, *_joined(sets)]:
         crops = full if condition == FULL else sets[condition].at_least(min_speech_s)
-        found = [length_trials(crops, crops)]
+        found = [channel_trials(crops, crops)]
         if condition != FULL and condition not in _joined(sets):
-            found.append(length_trials(crops, full))
+            found.append(channel_trials(crops, full))
         strict = found[-1]
-        if not len(strict.target) or not len(strict.nontarget):
+        if not all(trials.has_both for trials in strict):
             report(f"{_named(condition)}: no trials of both kinds: left out")
             continue
-        usable = [kind for kind in found if len(kind.target) and len(kind.nontarget)]
+        usable = [kind for kind in map(pooled, found) if kind.has_both]
         kinds += [_drawn(kind, random) for kind in usable]
         n_target += sum(min(len(kind.target), N_TARGET) for kind in usable)
         n_nontarget += sum(min(len(kind.nontarget), N_NONTARGET) for kind in usable)
-        table = table_of(strict, measured_on)
-        report(_line(condition, table, strict))
+        table = strictest([table_of(trials, measured_on) for trials in strict])
+        report(_line(condition, table, pooled(strict)))
         if table not in tables and any(row.threshold is not None for row in table.rows):
             tables.append(table)
     if not tables:
@@ -171,23 +152,18 @@ def table_of(trials: LengthTrials, measured_on: str) -> ThresholdTable:
     return ThresholdTable(round(float(np.median(trials.nontarget_speech_s)), 2), measured_on, rows)
 
 
-def length_trials(a: EmbeddedSet, b: EmbeddedSet) -> LengthTrials:
-    """Every pair of different utterances; within one set each pair once."""
-    parts = []
-    for i in range(0, len(a.speaker), ROWS_AT_ONCE):
-        rows = slice(i, i + ROWS_AT_ONCE)
-        scores = a.embedding[rows] @ b.embedding.T
-        target = a.speaker[rows, None] == b.speaker[None]
-        valid = a.utterance[rows, None] != b.utterance[None]
-        if a is b:
-            valid &= np.arange(i, i + len(scores))[:, None] < np.arange(len(b.speaker))[None]
-        speech = np.minimum(a.speech_s[rows, None], b.speech_s[None]).astype(np.float32)
-        masks = (target & valid, ~target & valid)
-        parts.append([values[mask] for values in (scores, speech) for mask in masks])
-    none = [np.zeros(0, np.float32)] * 4
-    joined = [np.concatenate(column) for column in zip(none, *parts, strict=True)]
-    speakers = len(set(a.speaker.tolist()) | set(b.speaker.tolist()))
-    return LengthTrials(joined[0], joined[1], joined[2], joined[3], speakers)
+def strictest(tables: Sequence[ThresholdTable]) -> ThresholdTable:
+    """Of one length's tables, by channel: for each rate the row with the highest threshold.
+
+    A rate that one of them does not measure is not measured; the speech is the most of theirs.
+    """
+    rows = []
+    for of_rate in zip(*(table.rows for table in tables), strict=True):
+        unmeasured = [row for row in of_rate if row.threshold is None]
+        rows.append((unmeasured or sorted(of_rate, key=lambda row: row.threshold or 0))[-1])
+    return ThresholdTable(
+        max(table.speech_s for table in tables), tables[0].measured_on, tuple(rows)
+    )
 
 
 def limits(
@@ -206,7 +182,7 @@ def limits(
     for condition in _cropped(sets, 0.0):
         crops = sets[condition].at_least(ANY_SPEECH_S)
         trials = length_trials(crops, crops)
-        if not len(trials.target) or not len(trials.nontarget):
+        if not trials.has_both:
             report(f"{_named(condition)}: no trials of both kinds: left out")
             continue
         speech.append(float(np.median(crops.speech_s)))
@@ -233,7 +209,7 @@ def _joined(sets: Mapping[str, EmbeddedSet]) -> list[str]:
 
 def _eer(trials: LengthTrials) -> float:
     """At least half an error, so that its logarithm exists."""
-    if not len(trials.target) or not len(trials.nontarget):
+    if not trials.has_both:
         raise ScoringError(
             f"{len(trials.target)} target and {len(trials.nontarget)} non-target trials; a "
             "calibration needs speakers with several utterances that hold speech"

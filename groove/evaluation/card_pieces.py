@@ -3,8 +3,8 @@
 The pieces of a condition (`groove.evaluation.card_measures.CONDITIONS`) are functions of the
 manifest and a seed: whole utterances, one seeded crop of each, or a speaker's utterances joined
 with short gaps. At most `PER_SPEAKER` utterances of a speaker are cropped, and at most
-`MAX_UTTERANCES` take part. Each may be heard through a telephone besides: A-law or mu-law, with the
-telephone's band or all that 8 kHz can hold, by turns.
+`MAX_UTTERANCES` take part. Telephone sound is each of them heard through two telephones, one with
+the telephone's band and one with all that 8 kHz can hold, in A-law or mu-law.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from groove.evaluation.card_measures import (
     FULL,
     JOINED_S,
     SEED,
-    EmbeddedSet,
 )
+from groove.evaluation.card_trials import WIDE_BAND, EmbeddedSet
 from groove.joined import files_of_utterance, read_joined
 from groove.manifest import Utterance
 from groove.telephone import telephone
@@ -37,6 +37,7 @@ from groove.telephone import telephone
 GAP_S = 0.12  # between utterances that are joined
 PER_SPEAKER = 4
 MAX_UTTERANCES = 8_000
+CALL, EIGHT_KHZ = TELEPHONES = ("300 to 3400 Hz", "below 4 kHz")
 
 Progress = Callable[[str, int, int], None]
 Lost = Callable[[Sequence[tuple[str, str]], str], None]  # (path, reason) each, of what
@@ -49,7 +50,7 @@ class Piece:
     utterances: tuple[Utterance, ...]
     condition: str
     seed: int = 0  # of the crop
-    on_telephone: bool = False
+    channel: str = WIDE_BAND
 
     def read(self) -> tuple[NDArray[np.float32], int]:
         """The waveform and its rate."""
@@ -59,19 +60,29 @@ class Piece:
         gap = np.zeros(round(GAP_S * SAMPLE_RATE), np.float32)
         with_gaps = [part for whole in parts for part in (whole, gap)][:-1]
         waveform = np.concatenate(with_gaps)
-        if self.on_telephone:
-            waveform = by_telephone(waveform, self.utterances[0].utterance_id)
+        if self.channel != WIDE_BAND:
+            waveform = by_telephone(waveform, self.utterances[0].utterance_id, self.channel)
         return waveform, SAMPLE_RATE
 
 
-def by_telephone(waveform: NDArray[np.float32], utterance_id: str) -> NDArray[np.float32]:
-    """Through one of four kinds of telephone, which depends on the utterance's name alone."""
-    kind = _kind_of(utterance_id)
-    return telephone(waveform, ("alaw", "ulaw")[kind % 2], whole_band=kind >= 2)
+def by_telephone(
+    waveform: NDArray[np.float32], utterance_id: str, channel: str
+) -> NDArray[np.float32]:
+    """Through one of `TELEPHONES`; A-law or mu-law depends on the utterance's name alone."""
+    return telephone(waveform, _law_of(utterance_id), whole_band=channel == EIGHT_KHZ)
 
 
-def _kind_of(utterance_id: str) -> int:
-    return crc32(utterance_id.encode()) % 4
+def by_turns(utterance_id: str) -> str:
+    """One of `TELEPHONES`, which depends on the utterance's name alone, and not as the law does."""
+    return TELEPHONES[_drawn(utterance_id) // 2 % 2]
+
+
+def _law_of(utterance_id: str) -> str:
+    return ("alaw", "ulaw")[_drawn(utterance_id) % 2]
+
+
+def _drawn(utterance_id: str) -> int:
+    return crc32(utterance_id.encode())
 
 
 class Lenient:
@@ -107,7 +118,7 @@ def embed_pieces(
         utterances: the manifest's, with several utterances a speaker.
         embedder: see `groove.evaluation.cache.embed_files`.
         cache: see there.
-        on_telephone: hear them through a telephone.
+        on_telephone: hear each through both telephones, which makes two pieces of it.
         workers: threads.
         progress: called with the condition, how many pieces are done, of how many.
         lost: called with what was left out, where something was: files that cannot be read, and
@@ -130,10 +141,11 @@ def embed_pieces(
     if lost:
         lost(unreadable, f"of {len(chosen):,} recordings")
     readable = [u for u in chosen if u.utterance_id in hashes]
+    channels = TELEPHONES if on_telephone else (WIDE_BAND,)
     found = {}
     for condition in CONDITIONS:
-        plain = (replace(p, on_telephone=on_telephone) for p in pieces_of(readable, condition))
-        pieces = {_content(piece, hashes): piece for piece in plain}
+        heard = (replace(p, channel=c) for p in pieces_of(readable, condition) for c in channels)
+        pieces = {_content(piece, hashes): piece for piece in heard}
         done = 0
 
         def advance(n: int, total: int = len(pieces), what: str = condition) -> None:
@@ -209,8 +221,9 @@ def _crop(waveform: NDArray[np.float32], seconds: float, seed: int) -> NDArray[n
 def _content(piece: Piece, hashes: Mapping[str, str]) -> str:
     files = "+".join(hashes[u.utterance_id] for u in piece.utterances)
     cut = "" if piece.condition == FULL else f":{piece.condition}:{piece.seed}"
-    kind = f":telephone {_kind_of(piece.utterances[0].utterance_id)}" if piece.on_telephone else ""
-    return f"{files}{cut}{kind}"
+    if piece.channel == WIDE_BAND:
+        return f"{files}{cut}"
+    return f"{files}{cut}:{piece.channel}, {_law_of(piece.utterances[0].utterance_id)}"
 
 
 def _set(pieces: Mapping[str, Piece], rows: Mapping[str, Embedded]) -> EmbeddedSet | None:
@@ -222,6 +235,7 @@ def _set(pieces: Mapping[str, Piece], rows: Mapping[str, Embedded]) -> EmbeddedS
         np.array([piece.utterances[0].speaker_id for piece, _ in usable]),
         np.array([piece.utterances[0].utterance_id for piece, _ in usable]),
         np.array([row.speech_s for _, row in usable]),
+        np.array([piece.channel for piece, _ in usable]),
     )
 
 
