@@ -116,3 +116,18 @@ def test_every_pair_of_val_meta_is_scored(tmp_path: Path, val_meta: Path) -> Non
     with pytest.raises(ManifestError, match="no pair can be scored: no such file"):
         score_pairs(Embedder(FakeEncoder()), tmp_path / "n.tsv", tmp_path / "none.txt", val_meta)
     assert not (tmp_path / "n.tsv").exists()
+
+
+def test_models_of_one_name_are_told_apart_by_their_paths(tmp_path: Path, val_meta: Path) -> None:
+    paths = [tmp_path / folder / "best.onnx" for folder in ("a", "b", "c")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(TINY_MODEL.read_bytes())
+    models = [word for path in paths for word in ("--model", str(path))]
+    out = tmp_path / "report"
+    done = groove(
+        "evaluate", "--val-meta", str(val_meta), *models, "--draws", "2", "--out", str(out)
+    )
+    assert done.returncode == 0, done.stderr
+    text = (out / "report.md").read_text(encoding="utf-8")
+    assert all(f"({path})" in text for path in paths[1:]) and f"({paths[0]})" not in text

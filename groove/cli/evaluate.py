@@ -178,7 +178,7 @@ def _systems(
         name = embedder.encoder.card.name
         taken = {system.name for system in found}
         while name in taken:
-            name = f"{embedder.encoder.card.name} ({Path(model or '').name or len(found) + 1})"
+            name = f"{embedder.encoder.card.name} ({model or len(found) + 1})"
             name = name if name not in taken else f"{name} {len(found) + 1}"
         stored = stored_embedder(embedder) if has_stored else None
         trained_on, chosen_on = _known_speakers(embedder.encoder, asked, trial_sets)
