@@ -78,7 +78,8 @@ def command(speech: Path, out: Path, row: str, seed: int, packed: Path) -> list[
         f"augment.noise_folders=[{sounds}]",
         f"augment.rir_folders=[{speech / 'noise' / 'rir'}]",
     )
-    settings = dict(setting.split("=", 1) for setting in (*BASE, *folders, *ROWS[row]))
+    heard = () if set(CLEAN) <= set(ROWS[row]) else folders
+    settings = dict(setting.split("=", 1) for setting in (*BASE, *heard, *ROWS[row]))
     settings |= {"data.packed": str(packed), "train.out_dir": str(out), "train.seed": str(seed)}
     if (out / "last.pt").is_file():
         settings["resume"] = "true"

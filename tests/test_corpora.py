@@ -330,6 +330,36 @@ def test_cn_celeb_is_not_read_as_any_folder(tmp_path: Path) -> None:
     assert len(read_folder(root2 / "data").files) == 4 * len(SECOND)
 
 
+def test_cn_celeb_is_known_through_links_and_below_the_root(tmp_path: Path) -> None:
+    root, _ = lay_out(tmp_path / "there")
+    link = tmp_path / "voices"
+    link.symlink_to(root / "data", target_is_directory=True)
+    mixed = tmp_path / "mixed"
+    (mixed / "own" / "ann").mkdir(parents=True)
+    (mixed / "own" / "ann" / "a.wav").touch()
+    (mixed / "linked").symlink_to(root / "data", target_is_directory=True)
+    with pytest.raises(CorpusError, match="voices: belongs to CN-Celeb"):
+        read_folder(link)
+    with pytest.raises(CorpusError, match="linked: belongs to CN-Celeb"):
+        read_folder(mixed, speaker_depth=2)
+    for depth in (1, 2, 3, 4):
+        with pytest.raises(CorpusError, match=r"belongs to CN-Celeb.* --root .*CN-Celeb_flac "):
+            read_folder(tmp_path / "there", speaker_depth=depth)
+
+
+def test_cn_celeb2_alone_has_its_genres_and_nobody_of_cn_celeb1(tmp_path: Path) -> None:
+    root, root2 = lay_out(tmp_path)
+    corpus = read_cnceleb(None, root2)
+    assert corpus.name == "CN-Celeb2" and {f.speaker_id for f in corpus.files} == set(SECOND)
+    assert all(file.genre for file in corpus.files)
+    assert not [count for count in corpus.counts if "CN-Celeb1" in count.what]
+    with pytest.raises(CorpusError, match="wanted --root or --root2"):
+        read_cnceleb(None, None)
+    (root / "spk.lst").write_text("id00012\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="names id00012, who is of CN-Celeb1"):
+        read_cnceleb(None, root)
+
+
 def test_a_name_that_is_not_utf8_is_dropped_with_its_reason(tmp_path: Path) -> None:
     root, _ = lay_out(tmp_path)
     for folder in (root / "data" / DEV[0], tmp_path / "plain" / "anna"):

@@ -96,9 +96,7 @@ def _shared(join_s: float) -> Callable[[Callable[..., None]], Callable[..., None
 
 
 @group.command("cnceleb")
-@click.option(
-    "--root", required=True, type=click.Path(path_type=Path), help="The folder CN-Celeb_flac."
-)
+@click.option("--root", type=click.Path(path_type=Path), help="The folder CN-Celeb_flac.")
 @click.option("--root2", type=click.Path(path_type=Path), help="The folder CN-Celeb2_flac.")
 @click.option(
     "--archives",
@@ -107,11 +105,11 @@ def _shared(join_s: float) -> Callable[[Callable[..., None]], Callable[..., None
 )
 @_shared(join_s=5.0)
 def cnceleb(
-    root: Path, root2: Path | None, archives: Path | None, out: Path, **settings: Any
+    root: Path | None, root2: Path | None, archives: Path | None, out: Path, **settings: Any
 ) -> None:
     """Prepare CN-Celeb 1 and 2; the 200 evaluation speakers are kept out by the corpus's lists.
 
-    Without --root2 it is CN-Celeb1 alone.
+    Without --root2 it is CN-Celeb1 alone, without --root CN-Celeb2 alone.
 
     Example:  groove prepare cnceleb --root CN-Celeb_flac --out processed/cn_celeb1
     """

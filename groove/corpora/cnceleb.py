@@ -73,14 +73,15 @@ EVAL_GENRES = {  # tests of each in eval/test, of 200 speakers
 }
 NAME = re.compile(r"([a-z_]+)-(\d+)-(\d+)")
 SPEAKER = re.compile(r"id\d{5}")
+FIRST = "id00"  # how the speakers of CN-Celeb1 begin; those of CN-Celeb2 are id10000 and on
 SHOWN = 3  # names in a warning about many
 
 
-def read_cnceleb(root: Path, root2: Path | None = None) -> Corpus:
+def read_cnceleb(root: Path | None, root2: Path | None = None) -> Corpus:
     """List what may be trained on, and count everything whose number was published.
 
     Args:
-        root: ``CN-Celeb_flac``.
+        root: ``CN-Celeb_flac``; None leaves CN-Celeb1 out, and with it the evaluation's lists.
         root2: ``CN-Celeb2_flac``; None leaves CN-Celeb2 out.
 
     Raises:
@@ -88,19 +89,21 @@ def read_cnceleb(root: Path, root2: Path | None = None) -> Corpus:
             contradict each other.
     """
     found = _Found()
-    dev = _read_first(root, found)
+    if root is None and root2 is None:
+        raise CorpusError("neither CN-Celeb1 nor CN-Celeb2 is given; wanted --root or --root2")
+    dev = _read_first(root, found) if root is not None else set()
     files = [*found.files]
     if root2 is not None:
         files += _read_second(root2, found, dev)
     if not files:
-        raise CorpusError(f"{root}: no recordings of the speakers of dev.lst below data/")
+        raise CorpusError(f"{root or root2}: no recordings of the listed speakers below data/")
     files.sort(key=lambda file: (file.speaker_id, file.utterance_id))
-    if root2 is not None:
+    if root is not None and root2 is not None:
         n_speakers = len({file.speaker_id for file in files})
         found.count("training speakers in all", 2_793, n_speakers)
         found.count("training utterances in all", 632_740, len(files))
     return Corpus(
-        name="CN-Celeb" if root2 is None else "CN-Celeb1 + CN-Celeb2",
+        name=_name(root, root2),
         files=files,
         held_out=frozenset(found.held_out),
         n_held_out_files=found.n_held_out_files,
@@ -108,6 +111,12 @@ def read_cnceleb(root: Path, root2: Path | None = None) -> Corpus:
         counts=tuple(found.counts),
         warnings=tuple(found.warnings),
     )
+
+
+def _name(root: Path | None, root2: Path | None) -> str:
+    if root2 is None:
+        return "CN-Celeb"
+    return "CN-Celeb2" if root is None else "CN-Celeb1 + CN-Celeb2"
 
 
 def parse_name(stem: str) -> tuple[str, str] | None:
@@ -188,6 +197,11 @@ def _read_second(root: Path, found: _Found, dev: set[str]) -> list[SourceFile]:
                 f"{root}/spk.lst: names {both[0]}, who is in {where} too ({len(both)} speakers in "
                 "both); was CN-Celeb1 given twice? wanted CN-Celeb2_flac"
             )
+    if first := sorted(s for s in speakers if s.startswith(FIRST)):  # known without its lists
+        raise CorpusError(
+            f"{root}/spk.lst: names {first[0]}, who is of CN-Celeb1 ({len(first)} such); wanted "
+            "CN-Celeb2_flac"
+        )
     there = set(folders_in(data))
     files: list[SourceFile] = []
     for speaker in sorted(there & speakers):

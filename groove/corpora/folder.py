@@ -18,6 +18,7 @@ from groove.corpora.files import (
     Dropped,
     SourceFile,
     files_below,
+    folders_in,
     is_audio_name,
     other_file,
     unwritable,
@@ -40,12 +41,17 @@ def read_folder(root: Path, *, speaker_depth: int = 1) -> Corpus:
         raise CorpusError(f"{root}: no such folder; wanted one that holds a folder per speaker")
     base = os.path.abspath(root)
     _refuse_cnceleb(Path(base))
+    for name in folders_in(base):
+        if os.path.islink(os.path.join(base, name)):
+            _refuse_cnceleb(Path(base, name))
     files: list[SourceFile] = []
     dropped: list[Dropped] = []
     taken: set[str] = set()
     for relative in files_below(base):
         *folders, _ = relative.split("/")
         path, name = os.path.join(base, relative), os.path.splitext(relative)[0]
+        if folders[-2:] == ["eval", "lists"] or relative.endswith("/dev/dev.lst"):
+            _refuse_cnceleb(Path(path))
         speaker = "/".join(folders[:speaker_depth])
         if lost := unwritable(path, speaker):
             dropped.append(lost)
@@ -68,11 +74,16 @@ def read_folder(root: Path, *, speaker_depth: int = 1) -> Corpus:
     return Corpus(name=os.path.basename(base), files=files, dropped=dropped)
 
 
-def _refuse_cnceleb(base: Path) -> None:
-    """CN-Celeb1 keeps its 200 evaluation speakers in one folder with those to train on."""
-    for root in (base, base.parent):
-        if (root / "dev" / "dev.lst").is_file() or (root / "eval" / "lists").is_dir():
+def _refuse_cnceleb(place: Path) -> None:
+    """CN-Celeb1 keeps its 200 evaluation speakers in one folder with those to train on.
+
+    It is known by its lists, beside the folder or above it, wherever a link to it lies.
+    """
+    real = place.resolve()
+    for root in (real, *real.parents):
+        has_lists = (root / "dev" / "dev.lst").is_file() or (root / "eval" / "lists").is_dir()
+        if has_lists and (root / "data").is_dir():
             raise CorpusError(
-                f"{base}: belongs to CN-Celeb, whose data/ holds the evaluation speakers too; "
+                f"{place}: belongs to CN-Celeb, whose data/ holds the evaluation speakers too; "
                 f"groove prepare cnceleb --root {root}  keeps them out by its lists"
             )

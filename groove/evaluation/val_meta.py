@@ -69,5 +69,8 @@ def _refuse_half_prepared(path: Path) -> None:
 
 
 def _from_here(path: Path, folder: Path) -> Path | None:
-    """The file as the current folder sees it, as the list's folder does, or not at all."""
-    return resolve_audio(path) or (None if path.is_absolute() else resolve_audio(folder / path))
+    """The file as the list's folder sees it, as the current folder does, or not at all.
+
+    In this order: a file of the same name that happens to lie here is not the list's.
+    """
+    return (None if path.is_absolute() else resolve_audio(folder / path)) or resolve_audio(path)

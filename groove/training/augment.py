@@ -80,6 +80,13 @@ class AugmentConfig:
             )
         if self.babble_voices[0] < 1:
             raise SettingsError(f"augment.babble_voices is {self.babble_voices}; wanted 1 or more")
+        for name, folders_ in (("noise", self.noise_folders), ("reverb", self.rir_folders)):
+            if folders_ and not getattr(self, f"{name}_probability"):
+                key = "rir" if name == "reverb" else name
+                raise SettingsError(
+                    f"augment.{key}_folders: given, but augment.{name}_probability is 0, so they "
+                    "would never be heard; set it, to 0.4 say, or leave the folders out"
+                )
         if self.noise_probability > 0 and not self.noise_folders:
             raise SettingsError(
                 f"augment.noise_probability is {self.noise_probability:g} without any "

@@ -16,7 +16,7 @@ from typing import Any
 from groove.errors import MissingExtra, SettingsError
 from groove.training.checkpoint import load
 from groove.training.config import TrainConfig
-from groove.training.typed import from_mapping
+from groove.training.typed import from_mapping, kinds
 
 OVERRIDE = re.compile(r"^(\+\+|\+|~)?[A-Za-z_][\w.]*(=.*)?$", re.DOTALL)
 
@@ -31,8 +31,8 @@ def compose(
 
     Args:
         name: "train", "finetune", "distill", or a file of one's own.
-        overrides: ``key=value`` in Hydra's grammar. With ``resume=true`` all other settings are
-            those of the run that goes on.
+        overrides: ``key=value`` in Hydra's grammar, where text needs no quotes. With
+            ``resume=true`` all other settings are those of the run that goes on.
         folder: where the files lie; None looks in ``configs`` here, then beside the package. With
             neither there "train" is the schema's own defaults.
 
@@ -44,7 +44,8 @@ def compose(
             raise SettingsError(f"{text!r}: not an override; wanted key=value, as train.lr=5e-4")
     found = _folder(name, folder)
     # "++" sets a key whether or not the file has it; `from_mapping` then knows whether it exists.
-    forced = [text if text[0] in "+~" else f"++{text}" for text in overrides]
+    quoted = [_quoted(text) for text in overrides]
+    forced = [text if text[0] in "+~" else f"++{text}" for text in quoted]
     config = from_mapping(TrainConfig, _hydra(found, name, forced))
     last = Path(config.train.out_dir) / "last.pt"
     if not (config.resume and last.is_file()):
@@ -52,6 +53,29 @@ def compose(
     # A run goes on with the settings that it was started with; what is given here changes them.
     given = _hydra(None, name, forced)
     return from_mapping(TrainConfig, _merged(load(last).config, given))
+
+
+def _quoted(override: str) -> str:
+    """Text in quotes, where a setting is text: Hydra's grammar has no Chinese, ``#`` and ``(``.
+
+    ``~`` is the home folder, which shells leave alone after ``=``. What is quoted already stays,
+    and so does what Hydra is to put together (``${...}``).
+    """
+    key, _, value = override.partition("=")
+    hint = kinds(TrainConfig).get(key.lstrip("+"))
+    if hint is str and not value.startswith(("'", '"', "${")):
+        return f"{key}={_in_quotes(value)}"
+    is_list = hint == tuple[str, ...] and value.startswith("[") and value.endswith("]")
+    if is_list and not any(mark in value for mark in ("'", '"', "${")):
+        items = [item.strip() for item in value[1:-1].split(",") if item.strip()]
+        return f"{key}=[{','.join(map(_in_quotes, items))}]"
+    return override
+
+
+def _in_quotes(text: str) -> str:
+    escaped = os.path.expanduser(text).replace("'", "\\'")
+    ending = "\\" if escaped.endswith("\\") else ""  # a last backslash would escape the quote
+    return f"'{escaped}{ending}'"
 
 
 def _merged(values: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

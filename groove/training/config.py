@@ -190,11 +190,12 @@ class ValidateConfig:
     every: int = 1  # epochs; 0: never
     n_target: int = 10_000
     n_nontarget: int = 100_000
+    per_speaker: int = 15  # utterances at most, lest those with the most decide; 0: all
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        _within("validate", self, every=(0, 10**6), seed=(0, 2**32 - 1))
+        _within("validate", self, every=(0, 10**6), seed=(0, 2**32 - 1), per_speaker=(0, 10**6))
         _within("validate", self, n_target=(1, 10**8), n_nontarget=(1, 10**8))
 
 
@@ -271,6 +272,14 @@ class TrainConfig:
             raise SettingsError(
                 f"train.channels: got {self.train.channels}; wanted a multiple of 8"
             )
+        if self.data.sampler == "pk" and self.data.batch_size not in (0, self.batch_size):
+            raise SettingsError(
+                f"data.batch_size: got {self.data.batch_size}, but a batch of data.sampler=pk is "
+                f"train.p x train.k = {self.train.p} x {self.train.k}; set those, or "
+                "data.sampler=shuffled"
+            )
+        if not self.distill.teacher and self.distill != DistillConfig():
+            raise SettingsError("distill: without a teacher it does nothing; give distill.teacher")
         if self.data.unlabelled and not self.distill.teacher:
             raise SettingsError("data.unlabelled: needs a teacher; give distill.teacher")
         if self.data.unlabelled and self.data.sampler == "pk":
@@ -285,6 +294,8 @@ class TrainConfig:
         """Stored frames stand for the clean sound at its own speed, and nothing else."""
         wanted = ["data.speeds=[1.0]"] if len(self.data.speeds) > 1 else []
         wanted += [f"augment.{name}=0" for name in self.augment.chances]
+        folders = ("noise_folders", "rir_folders")
+        wanted += [f"augment.{name}=[]" for name in folders if getattr(self.augment, name)]
         if self.data.unlabelled:
             wanted.append("data.unlabelled=")
         if self.distill.teacher and self.distill.target == "crop":

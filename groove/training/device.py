@@ -29,16 +29,21 @@ def set_up(place: ddp.Place, run: RunConfig) -> None:
         torch.cuda.set_per_process_memory_fraction(share, place.device)
 
 
-def refuse_empty_parts(config: TrainConfig, place: ddp.Place) -> None:
-    """Refuse to accumulate over more parts than a process has crops.
+LEAST_PART = 2  # crops; batch normalisation has no variance of one
+
+
+def refuse_small_parts(config: TrainConfig, place: ddp.Place) -> None:
+    """Refuse parts of fewer crops than batch normalisation can learn from.
 
     Raises:
-        SettingsError: there are too many.
+        SettingsError: a part of a process's share of a batch has fewer than two.
     """
     n_rows, n_parts = config.batch_size // place.world_size, config.train.accumulate
-    if 0 < n_rows < n_parts:
+    if 0 < n_rows < LEAST_PART * n_parts:
         processes = f" in each of {place.world_size} processes" if place.world_size > 1 else ""
+        most = n_rows // LEAST_PART
+        wanted = f"1 to {most} parts, or a larger batch" if most else "a larger batch"
         raise SettingsError(
-            f"train.accumulate: got {n_parts}, but a batch has {n_rows} crops{processes}; "
-            f"wanted 1 to {n_rows} parts, or a larger batch"
+            f"train.accumulate: got {n_parts}, but a batch has {n_rows} crops{processes}, and a "
+            f"part needs {LEAST_PART} for batch normalisation; wanted {wanted}"
         )

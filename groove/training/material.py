@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from groove.audio import change_speed
+from groove.audio import SAMPLE_RATE, change_speed
 from groove.errors import ManifestError, SettingsError, TrainingError
 from groove.fbank import FbankConfig
 from groove.manifest import Utterance, read_manifest
@@ -28,9 +28,10 @@ from groove.training.packing import PackedSource, pack
 from groove.training.sampler import PKSampler, Sampler, ShuffledSampler
 from groove.training.stored_material import stored_dataset, stored_validation
 from groove.training.validation import Validator
-from groove.training.waveforms import CachedSource, FileSource, WaveformSource
+from groove.training.waveforms import CACHE_BYTES, CachedSource, FileSource, WaveformSource
 
 LONG_EPOCH = 2  # draws of P x K for an utterance, beyond which the log says so
+WORTH_CACHING = 20  # times what a reader keeps: a larger corpus is read anew each time
 VALIDATION_CACHE = 1 << 30  # bytes of decoded validation audio that are kept between epochs
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
@@ -167,6 +168,7 @@ def open_validator(config: TrainConfig, fbank: FbankConfig, speakers: Sequence[s
         n_target=config.validate.n_target,
         n_nontarget=config.validate.n_nontarget,
         seed=config.validate.seed,
+        per_speaker=config.validate.per_speaker,
         threads=max(1, min(8, os.cpu_count() or 1)),
         frames=stored_validation(config, fbank, utterances),
     )
@@ -278,7 +280,10 @@ def _open_source(
     progress: Progress | None,
 ) -> WaveformSource:
     if data.source == "files":
-        return CachedSource(FileSource(utterances), len(utterances))
+        # Of a large corpus what fits is next to nothing, and every reader would hold it.
+        needed = 2 * SAMPLE_RATE * sum(utterance.seconds for utterance in utterances)
+        budget = CACHE_BYTES if needed < WORTH_CACHING * CACHE_BYTES else 0
+        return CachedSource(FileSource(utterances), len(utterances), budget)
     path = Path(data.packed or Path(data.train).with_suffix(".i16"))
     if place.is_first:
         try:

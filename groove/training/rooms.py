@@ -36,6 +36,8 @@ from groove.training.signals import power
 SOUND_SPEED = 343.0  # m/s, in air at 20 degrees
 LONGEST_S = 1.0  # of an impulse response; what comes later is cut off
 KEPT_DB = 60.0  # so far below the whole energy a tail is no longer worth its transform
+ONSET_S = 0.05  # before the highest sample, where an obstructed direct path may lie
+MOST_BEFORE, MOST_AFTER = 0.1, 0.5  # shares of the energy: before that, and after `LONGEST_S`
 MOST_KEPT = 2000  # responses that a process keeps, 128 MB at most; others are read each time
 N_SIMULATED = 64  # rooms where no number is asked for
 WALL_GAP_M = 0.4  # of source and microphone to a wall
@@ -238,4 +240,13 @@ def _read_response(path: Path) -> NDArray[np.float32]:
         raise SettingsError(f"impulse response {error}; remove or replace the file") from None
     if not response.any():
         raise SettingsError(f"impulse response {path}: silent; remove or replace the file")
+    energy = np.square(response, dtype=np.float64)
+    direct = int(np.argmax(energy))
+    before = energy[: max(0, direct - round(ONSET_S * SAMPLE_RATE))].sum()
+    after = energy[direct + round(LONGEST_S * SAMPLE_RATE) :].sum()
+    if before > MOST_BEFORE * energy.sum() or after > MOST_AFTER * energy.sum():
+        raise SettingsError(
+            f"impulse response {path}: its energy is not where its highest sample is, as with "
+            "noise and speech; give the folder of impulse responses alone"
+        )
     return response

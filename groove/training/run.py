@@ -19,7 +19,7 @@ from groove.training import ddp, precision
 from groove.training.alone import alone_in
 from groove.training.checkpoint import Checkpoint, load, rng_states, save, set_rng_states
 from groove.training.config import TrainConfig
-from groove.training.device import refuse_empty_parts, set_up
+from groove.training.device import refuse_small_parts, set_up
 from groove.training.distill import Teacher
 from groove.training.loader import close
 from groove.training.material import Material, open_material, open_validator, same_lists
@@ -138,7 +138,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     run, out = config.train, Path(config.train.out_dir)
     place = stack.enter_context(ddp.joined(run.device))
     set_up(place, config.train)
-    refuse_empty_parts(config, place)
+    refuse_small_parts(config, place)
     saved = resume_point(config, out / "last.pt")
     progress = Progress(**saved.progress) if saved else Progress()
     if place.is_first:

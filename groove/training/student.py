@@ -101,7 +101,8 @@ def open_student(config: TrainConfig, saved: Checkpoint | None) -> Student:
         return Student(encoder, saved.card, saved.network)
     run = config.train
     if run.init:
-        return _initialised(run.init, run.init_kind)
+        found = _initialised(run.init, run.init_kind)
+        return replace(found, card=replace(found.card, name=Path(run.out_dir).name))
     channels = run.channels if config.model.name == "ecapa" else 0
     network = Network(config.model.name, run.emb_dim, channels)
     fbank = config.model.fbank

@@ -39,6 +39,15 @@ def keys(tree: type[Any], prefix: str = "") -> Iterator[str]:
             yield name
 
 
+def kinds(tree: type[Any], prefix: str = "") -> dict[str, Any]:
+    """The type of every key of a tree, as it is annotated."""
+    found: dict[str, Any] = {}
+    for name, hint in get_type_hints(tree).items():
+        inner: Any = hint
+        found |= kinds(inner, f"{prefix}{name}.") if is_dataclass(hint) else {prefix + name: hint}
+    return found
+
+
 def plain(value: Any) -> Any:
     """A tree as dicts, lists and scalars: what `from_mapping`, YAML and a checkpoint can hold."""
     if is_dataclass(value):

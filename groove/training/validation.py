@@ -29,7 +29,8 @@ from groove.training.waveforms import WaveformSource
 from groove.trials import draw_trials
 
 MOST_ROWS = 64  # crops in one call
-LEAST_FRAMES = 10
+MOST_SECONDS = 320.0  # and in all: C 512 takes 0.25 GB a minute of sound
+LEAST_FRAMES, FRAMES_PER_S = 10, 100
 LONGEST_S = 60.0  # of a whole utterance; more is left out
 Progress = Callable[[int, int], None]
 
@@ -78,6 +79,8 @@ class Validator:
         num_crops: averaged; 0 takes the whole utterance (its first minute).
         n_target: target trials at most.
         n_nontarget: non-target trials at most.
+        per_speaker: utterances of a speaker at most, drawn by the seed; 0 takes all. Pairs grow
+            with the square of a speaker's utterances, so that else a few speakers would decide.
         seed: of the list.
         threads: that read; their number changes nothing.
 
@@ -95,11 +98,13 @@ class Validator:
         n_target: int,
         n_nontarget: int,
         seed: int,
+        per_speaker: int = 0,
         threads: int = 4,
         frames: StoredValidation | None = None,
     ) -> None:
         self.utterances = utterances
-        trials = draw_trials(utterances, n_target, n_nontarget, seed)
+        drawn = thinned(utterances, per_speaker, seed) if per_speaker else utterances
+        trials = draw_trials(drawn, n_target, n_nontarget, seed)
         n_true = sum(trial.is_target for trial in trials)
         if n_true in (0, len(trials)):
             raise SettingsError(
@@ -160,13 +165,17 @@ class Validator:
             ):
                 for crop in crops:
                     waiting[len(crop)].append((utterance, crop))
-                    if len(waiting[len(crop)]) == MOST_ROWS:
+                    if len(waiting[len(crop)]) == self._most_rows(len(crop)):
                         flush(len(crop))
                 if progress:
                     progress(done, len(wanted))
             for length in list(waiting):
                 flush(length)
         return sums
+
+    def _most_rows(self, length: int) -> int:
+        rate = SAMPLE_RATE if self._frames is None else FRAMES_PER_S
+        return max(1, min(MOST_ROWS, int(MOST_SECONDS * rate / length)))
 
     def _crops(self, utterance: int) -> list[NDArray[np.float32]]:
         """Equally long crops, [S] or [T, M]; none where the utterance cannot be read."""
@@ -207,3 +216,15 @@ class Validator:
         return Validation(
             eer(target, other), min_dcf(target, other), len(target), len(other), n_unreadable
         )
+
+
+def thinned(utterances: Sequence[Utterance], per_speaker: int, seed: int) -> list[Utterance]:
+    """At most so many utterances of each speaker, whatever the order of the list."""
+    listed = sorted(utterances, key=lambda u: (u.speaker_id, u.utterance_id))
+    order = np.random.RandomState(seed).permutation(len(listed))
+    kept: dict[str, list[Utterance]] = defaultdict(list)
+    for i in order.tolist():
+        own = kept[listed[i].speaker_id]
+        if len(own) < per_speaker:
+            own.append(listed[i])
+    return [utterance for own in kept.values() for utterance in own]

@@ -80,8 +80,8 @@ def test_stored_features_name_all_that_must_be_set_for_them_at_once() -> None:
     wanted = str(refused.value).split("add ")[1].split(", or set data.source=files")[0].split(" ")
     assert wanted == [
         *("data.speeds=[1.0]", "augment.noise_probability=0", "augment.reverb_probability=0"),
-        *("augment.gain_probability=0", "data.unlabelled=", "distill.target=utterance"),
-        "model.min_rms=0",
+        *("augment.gain_probability=0", "augment.noise_folders=[]", "data.unlabelled="),
+        *("distill.target=utterance", "model.min_rms=0"),
     ]
     config = compose("train", [*given, *wanted])
     assert config.augment.is_off and config.data.unlabelled == ""
@@ -188,7 +188,8 @@ def test_the_manual_says_which_augmentation_is_on_by_default() -> None:
 
 def test_overrides_reach_lists_and_keys_that_the_file_does_not_mention(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("train:\n  epochs: 3\n", encoding="utf-8")
-    config = compose("mine", ["data.speeds=[1.0,0.8]", "resume=true"], folder=tmp_path)
+    out = f"train.out_dir={tmp_path}"  # where no run is to go on with
+    config = compose("mine", ["data.speeds=[1.0,0.8]", "resume=true", out], folder=tmp_path)
     assert config.train.epochs == 3 and config.data.speeds == (1.0, 0.8) and config.resume
     assert config.train.p == TrainConfig().train.p
 
@@ -207,6 +208,53 @@ def test_overrides_reach_lists_and_keys_that_the_file_does_not_mention(tmp_path:
 def test_a_wrong_override_is_one_clear_line(overrides: list[str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         compose("train", overrides)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("实验1", "实验1"),
+        ("语料 一/Zoë", "语料 一/Zoë"),
+        ("run(1)", "run(1)"),
+        ("exp#2", "exp#2"),
+        ("1e5", "1e5"),
+        ("it's", "it's"),
+        ("a=b,c", "a=b,c"),
+        ("C:\\runs\\", "C:\\runs\\"),
+        ("'in quotes'", "in quotes"),
+        ('"实验"', "实验"),
+        ("~/runs", str(Path("~/runs").expanduser())),
+        ("runs/${train.lr}", "runs/0.5"),
+    ],
+)
+def test_text_needs_no_quotes(typed: str, meant: str) -> None:
+    given = [f"train.out_dir={typed}", "train.lr=0.5"]
+    assert compose("train", given).train.out_dir == meant
+    assert compose("train", [f"++{text}" for text in given]).train.out_dir == meant
+
+
+def test_lists_of_text_need_no_quotes() -> None:
+    heard = "augment.noise_probability=0.4"
+    for typed in ("[噪声, a (1)]", "['噪声','a (1)']"):
+        config = compose("train", [f"augment.noise_folders={typed}", heard])
+        assert config.augment.noise_folders == ("噪声", "a (1)")
+    assert compose("train", ["augment.noise_folders=[]"]).augment.noise_folders == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("augment.noise_folders=[musan]", "augment.noise_probability is 0, so they would never"),
+        ("data.batch_size=64", "a batch of data.sampler=pk is train.p x train.k = 32 x 4"),
+        ("distill.aam=0", "without a teacher it does nothing"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(given: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        compose("train", [given])
+    rooms = ["augment.rir_folders=[rooms]", "augment.reverb_probability=0"]
+    with pytest.raises(SettingsError, match="augment.rir_folders: given, but augment.reverb"):
+        compose("train", rooms)
 
 
 def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from groove.manifest import Utterance  # noqa: E402
 from groove.training import ddp, precision  # noqa: E402
 from groove.training.batch import Batch  # noqa: E402
 from groove.training.checkpoint import load  # noqa: E402
-from groove.training.device import refuse_empty_parts  # noqa: E402
+from groove.training.device import refuse_small_parts  # noqa: E402
 from groove.training.heads import AamSoftmax  # noqa: E402
 from groove.training.loop import tell_corrupt, train  # noqa: E402
 from groove.training.networks import Network, build_encoder  # noqa: E402
@@ -183,12 +183,12 @@ def test_the_batch_of_the_process_whose_loss_is_not_finite_is_saved(tmp_path: Pa
     assert torch.load(path, weights_only=True)["utterance_ids"] == ["poisoned"]
 
 
-def test_more_parts_than_a_process_has_crops_are_refused(corpus: Path, tmp_path: Path) -> None:
-    settings, here = config(corpus, tmp_path, train={"accumulate": 5}), torch.device("cpu")
-    refuse_empty_parts(settings, ddp.Place(0, 1, here))  # of eight
-    said = "accumulate: got 5, but a batch has 4 crops in each of 2 processes; wanted 1 to 4 parts"
+def test_parts_of_one_crop_are_refused(corpus: Path, tmp_path: Path) -> None:
+    settings, here = config(corpus, tmp_path, train={"accumulate": 3}), torch.device("cpu")
+    refuse_small_parts(settings, ddp.Place(0, 1, here))  # of eight
+    said = "got 3, but a batch has 4 crops in each of 2 processes.* wanted 1 to 2 parts"
     with pytest.raises(SettingsError, match=said):
-        refuse_empty_parts(settings, ddp.Place(0, 2, here))
+        refuse_small_parts(settings, ddp.Place(0, 2, here))
 
 
 def test_sync_bn_is_for_gpus() -> None:

@@ -88,13 +88,13 @@ def test_a_teacher_is_opened_by_path(trained: Path, corpus: Path, tmp_path: Path
     assert load(out / "last.pt").projection["weight"].shape == (16, 24)
 
 
-def test_the_scripts_in_the_root_say_what_is_wrong_in_one_line() -> None:
+def test_the_scripts_in_the_root_say_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     for script, argument, wanted in (
         ("train.py", "train.epoch=3", "did you mean train.epochs?"),
         ("finetune.py", "train.init=absent.pt", "train.init=absent.pt: no such checkpoint"),
-    ):
+    ):  # elsewhere: a checkout that is in use has runs in outputs/
         done = subprocess.run(
-            [sys.executable, script, argument], capture_output=True, text=True, cwd=ROOT
+            [sys.executable, ROOT / script, argument], capture_output=True, text=True, cwd=tmp_path
         )
         assert done.returncode == 2 and done.stderr.count("\n") == 1
         assert wanted in done.stderr

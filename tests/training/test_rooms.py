@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from groove.audio import SAMPLE_RATE
+from groove.audio import SAMPLE_RATE, read_audio
 from groove.errors import SettingsError
 from groove.fourier import fast_length
 from groove.training.rooms import (
@@ -22,6 +22,7 @@ from groove.training.rooms import (
     reverberate,
     trimmed,
 )
+from tests.conftest import VOICE_A
 
 ROOM = Room((4.1, 5.3, 2.7), (1.0, 1.7, 1.1), (2.9, 3.8, 1.5), 0.3)
 
@@ -169,6 +170,24 @@ def test_a_folder_of_responses(tmp_path, rng):
         rooms.response(1)
     with pytest.raises(SettingsError, match=r"silent.wav: silent"):
         rooms.response(2)
+
+
+def test_noise_and_speech_are_no_impulse_responses(tmp_path, rng):
+    """As in a folder that holds both, such as RIRS_NOISES."""
+    noise = 0.1 * rng.standard_normal(SAMPLE_RATE)
+    noise[-100] = 0.9
+    soundfile.write(tmp_path / "noise.wav", noise, SAMPLE_RATE)
+    soundfile.write(tmp_path / "speech.wav", read_audio(VOICE_A), SAMPLE_RATE)
+    room = image_source(draw_room(rng, (0.6, 0.7)), samples=SAMPLE_RATE)
+    late = np.concatenate([np.zeros(4000, np.float32), room / np.abs(room).max()])
+    soundfile.write(tmp_path / "room.wav", late, SAMPLE_RATE, subtype="FLOAT")
+    rooms = RoomFolder((str(tmp_path),))
+    for i in range(3):
+        if rooms.path(i).name == "room.wav":
+            assert len(rooms.response(i))
+        else:
+            with pytest.raises(SettingsError, match="its energy is not where its highest"):
+                rooms.response(i)
 
 
 def test_impossible_rooms_are_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from groove.manifest import Utterance  # noqa: E402
 from groove.metrics import eer  # noqa: E402
 from groove.training import ddp  # noqa: E402
 from groove.training.networks import Network, build_encoder  # noqa: E402
-from groove.training.validation import Validator  # noqa: E402
+from groove.training.validation import Validator, thinned  # noqa: E402
 from groove.trials import draw_trials  # noqa: E402
 from tests.training.voices import RATE, voice  # noqa: E402
 
@@ -121,3 +122,38 @@ def test_every_part_of_the_network_keeps_its_mode() -> None:
     validator(Memory(), 1)(encoder, HERE)
     assert {name: module.training for name, module in encoder.named_modules()} == before
     assert encoder.backbone.training and not frozen.training
+
+
+def test_a_speaker_with_many_utterances_does_not_decide() -> None:
+    many = [Utterance(f"m-{i:03d}", "m", Path(f"m{i}.wav"), 1.0) for i in range(200)]
+    few = thinned([*many, *UTTERANCES], 5, seed=1)
+    by_speaker = Counter(u.speaker_id for u in few)
+    assert by_speaker == {"m": 5, "s0": 3, "s1": 3, "s2": 3, "s3": 3}
+    again = thinned([*UTTERANCES, *reversed(many)], 5, seed=1)
+    assert few == again != thinned([*many, *UTTERANCES], 5, seed=2)
+    source = Memory()
+    found = Validator(
+        UTTERANCES, source, crop_samples=RATE, num_crops=1, n_target=99, n_nontarget=999, seed=3,
+        per_speaker=2,
+    )(build_encoder(Network("ecapa", 16, 16), FbankConfig(n_mels=16)), HERE)  # fmt: skip
+    assert (found.n_target, found.n_nontarget) == (4, 4 * 6)  # of two utterances of four speakers
+
+
+def test_whole_utterances_of_a_minute_do_not_go_through_all_at_once() -> None:
+    rows: list[tuple[int, ...]] = []
+
+    class Long(Memory):
+        def seconds(self, i: int) -> float:
+            return 60.0
+
+        def read(self, i: int, start_s: float, length_s: float) -> NDArray[np.float32]:
+            return np.tile(voice(i // 3, i % 3, 0.5), 120)
+
+    class Counting(torch.nn.Module):
+        def forward(self, crops: torch.Tensor) -> torch.Tensor:
+            rows.append(tuple(crops.shape))
+            return crops[:, :8] + torch.eye(8)[: len(crops)]
+
+    validator(Long(), 0)(Counting(), HERE)  # type: ignore[arg-type]
+    assert sum(n for n, _ in rows) == len(UTTERANCES)
+    assert max(n * length for n, length in rows) <= 320 * RATE and max(n for n, _ in rows) == 5
