@@ -73,7 +73,7 @@ def fit_calibration(
     if min(fit.slope_at(math.log(low)), fit.slope_at(math.log(high))) <= 0:
         raise ScoringError(
             f"a higher score would lower the llr for speech between {low:g} and {high:g} s; are "
-            "the classes swapped, or the trials too few? Try without seconds of speech"
+            "the classes swapped, the trials too few, or the model hardly trained?"
         )
     return Calibration(
         w_score=fit.w_score,

@@ -16,6 +16,12 @@ GrooveError
 ├── CorpusError           a corpus does not lie on disk as it should, or cannot be prepared
 ├── ScoringError          numbers that a metric or a calibration is not defined for
 ├── SettingsError         an option has a value that cannot be honoured
+├── TrainingError         a run cannot begin or go on; what was saved stays
+├── StoreError            voiceprints cannot be kept or used as asked
+│   ├── UnknownPerson     nobody of that name
+│   ├── NobodyEnrolled    nobody at all
+│   ├── OtherVoice        not the voice that is enrolled under the name
+│   └── ModelMismatch     enrolled with another model
 └── MissingExtra          an optional part of Groove is not installed
 
 Each message is one line that says what, got, wanted, and the next step. Library code raises these;
@@ -99,6 +105,10 @@ class StoreError(GrooveError):
 
 class UnknownPerson(StoreError):
     """Nobody of that name is enrolled."""
+
+
+class NobodyEnrolled(StoreError):
+    """There is no voiceprint to compare with."""
 
 
 class OtherVoice(StoreError):

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from groove.errors import MissingExtra, SettingsError, StoreError
+from groove.errors import MissingExtra, NobodyEnrolled, SettingsError
 from groove.verifier import Channel
 from groove.voiceprints.recognition import Recognizer
 
@@ -83,7 +83,7 @@ class Listener:
 
         Raises:
             SettingsError: a value out of range.
-            StoreError: nobody is enrolled.
+            NobodyEnrolled: there is none to compare with.
             ModelMismatch: somebody is enrolled with another model.
         """
         if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
@@ -102,7 +102,7 @@ class Listener:
         self.shown = Heard(0.0, "silence", None, None, None, None, False)
         self._rival, self._n_rival = ("", ""), 0
         if not len(recognizer.store.gallery(recognizer.tag)):
-            raise StoreError(
+            raise NobodyEnrolled(
                 f"{recognizer.store.path}: nobody is enrolled; enrol first:  "
                 "groove enroll NAME FILES"
             )
@@ -185,13 +185,19 @@ def microphone_blocks(
     """Blocks [s] from the microphone, until the iterator is closed.
 
     Raises:
-        MissingExtra: sounddevice, or the PortAudio library that it needs, is not there.
-        SettingsError: no such device, or it does not record at this rate.
+        MissingExtra: sounddevice is not there.
+        SettingsError: the PortAudio library that it needs is not there, no such device, or it does
+            not record at this rate.
     """
     try:
         import sounddevice
-    except (ImportError, OSError) as error:  # OSError: PortAudio itself is missing
+    except ImportError as error:
         raise MissingExtra("listening to the microphone", "listen", str(error)) from None
+    except OSError as error:  # wheels for Linux come without the library
+        raise SettingsError(
+            f"listening to the microphone needs the PortAudio library ({error}); install the "
+            "system's, on Debian and Ubuntu:  apt install libportaudio2"
+        ) from None
     waiting: queue.SimpleQueue[NDArray[np.int16]] = queue.SimpleQueue()
 
     def take(data: Any, n_frames: int, when: Any, status: Any) -> None:

@@ -134,6 +134,8 @@ class SpeechReport:
             text = f"no speech: nobody talks in these {self.seconds:.1f} s"
             return SpeechWarning("no_speech", f"{text}; record someone talking")
         if self.speech_s < min_speech_s:
+            if round(self.speech_s, 1) >= min_speech_s:  # "0.5 s, wanted at least 0.5 s"
+                heard = f"{self.speech_s:.3f} s of speech in {self.seconds:.3f} s"
             text = f"too little speech: {heard}, wanted at least {min_speech_s:g} s"
             return SpeechWarning("too_short", f"{text}; record more")
         text = f"little speech: {heard}; with {short_speech_s:g} s or more the answer is surer"

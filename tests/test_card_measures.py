@@ -10,10 +10,11 @@ import pytest
 
 from groove.audio import read_audio
 from groove.bench import wav_bytes
-from groove.calibration import threshold_table
+from groove.calibration import fit_calibration, threshold_table
 from groove.card import ThresholdTable
 from groove.embedder import Embedder
 from groove.errors import ScoringError
+from groove.evaluation import card_measures
 from groove.evaluation.cache import EmbeddingCache
 from groove.evaluation.card_measures import (
     CONDITIONS,
@@ -31,6 +32,7 @@ from groove.evaluation.card_pieces import (
 )
 from groove.evaluation.card_trials import WIDE_BAND, EmbeddedSet, length_trials
 from groove.manifest import Utterance
+from groove.scoring import Calibration
 from groove.telephone import telephone
 from tests.conftest import VOICE_A, VOICE_A2, VOICE_B
 from tests.fakes import FakeEncoder, fake_card
@@ -305,3 +307,20 @@ def test_one_crop_a_speaker_is_compared_with_whole_utterances_alone(
         once.at_least(found.min_speech_s), sets["full"].at_least(found.min_speech_s)
     )
     assert table.rows == threshold_table(strict.target, strict.nontarget, N_SPEAKERS)
+
+
+def test_a_model_whose_speech_says_nothing_is_calibrated_on_the_score_alone(
+    sets: dict[str, EmbeddedSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a network of a few steps, of which a quality-aware calibration would turn scores over."""
+
+    def refusing(*given: np.ndarray, **named: object) -> Calibration:
+        if len(given) == 4:
+            raise ScoringError("a higher score would lower the llr")
+        return fit_calibration(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(card_measures, "fit_calibration", refusing)
+    said: list[str] = []
+    found = measure_card(sets, "t", said.append).calibration
+    assert found.w_speech == found.w_score_speech == 0
+    assert "the score alone, without seconds of speech: a higher score would" in said[-1]

@@ -15,7 +15,7 @@ import soundfile
 
 from groove.manifest import read_manifest
 from groove.preparation import check_prepared
-from tests.conftest import ROOT
+from tests.conftest import ROOT, VOICE_A, VOICE_A2, VOICE_B
 from tests.miniature import EVALUATION, Miniature, build_cnceleb
 
 SCRIPT = ROOT / "processed" / "preprocess_cnceleb2_train.py"
@@ -137,6 +137,29 @@ def test_any_folder_of_speakers_is_prepared(home: Path, tmp_path: Path) -> None:
         home, "folder", "--root", str(data), "--out", str(data / "out"), "--features", "none"
     )
     assert inside.returncode == 2 and "lies inside --root" in inside.stderr
+
+
+def test_a_folder_of_speakers_is_listed_whole_for_an_evaluation(home: Path, tmp_path: Path) -> None:
+    root, out = tmp_path / "voices", tmp_path / "test.jsonl"
+    for speaker, voices in {"甲": (VOICE_A, VOICE_A2), "乙": (VOICE_B,)}.items():
+        (root / speaker).mkdir(parents=True)
+        for voice in voices:
+            (root / speaker / voice.name).write_bytes(voice.read_bytes())
+    (root / "乙" / "bad.wav").write_bytes(b"no sound")
+    done = groove(home, "list", "--root", str(root), "--out", str(out), "--json")
+    assert done.returncode == 0 and "bad.wav: left out: " in done.stderr, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["speakers"], told["utterances"], told["dropped"]) == (2, 3, 1)
+    listed = read_manifest(out)
+    assert [u.speaker_id for u in listed] == ["乙", "甲", "甲"]
+    assert all(abs(u.seconds - soundfile.info(u.path).duration) < 1e-3 for u in listed)
+    nowhere = groove(home, "list", "--root", str(root), "--out", str(tmp_path / "no" / "t.jsonl"))
+    assert nowhere.returncode == 2 and "no such folder" in nowhere.stderr
+    for path in root.rglob("voice*.wav"):
+        path.write_bytes(b"none either")
+    done = groove(home, "list", "--root", str(root), "--out", str(tmp_path / "none.jsonl"))
+    assert done.returncode == 2 and "no file can be used" in done.stderr
+    assert not (tmp_path / "none.jsonl").exists()
 
 
 def test_the_base_install_prepares_lists_and_says_what_features_need(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,21 @@ def test_without_the_extra_the_command_to_install_it_is_told(
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(MissingExtra, match=r"groove-sv\[listen\]"):
         next(iter(microphone_blocks(16_000)))
+
+
+def test_a_missing_system_library_is_told_by_its_own_name(tmp_path: Path) -> None:
+    """Installing the extra once more would not bring it."""
+    (tmp_path / "sounddevice.py").write_text('raise OSError("PortAudio library not found")')
+    code = "import groove.listening as l; next(iter(l.microphone_blocks(16_000)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    said = done.stderr.strip().splitlines()[-1]
+    assert said.startswith("groove.errors.SettingsError") and "apt install libportaudio2" in said
 
 
 def test_the_command_names_two_people_and_a_stranger_in_turn(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from groove.errors import SettingsError
 from groove.listening import Heard, Listener
 from groove.service import answers, demo, pictures
 from groove.service.temporary import delete_orphans
@@ -101,7 +102,7 @@ def test_warnings_and_silence_are_told_for_the_recording_they_concern(
 def test_enrol_identify_list_and_forget(known: Recognizer) -> None:
     assert "Give a name first" in answers.enroll(known, " ", "", A, "en")
     assert "请先提供一段录音" in answers.enroll(known, "张三", "", None, "zh")
-    assert "nobody is enrolled" in answers.identify(known, A, "en")
+    assert "Nobody is enrolled yet" in answers.identify(known, A, "en")
     assert "已登记：张三" in answers.enroll(known, "张三", "signed", A, "zh")
     shown = answers.identify(known, A, "en")
     assert "张三" in shown and "candidate accepted" in shown and "People enrolled: 1." in shown
@@ -114,6 +115,30 @@ def test_enrol_identify_list_and_forget(known: Recognizer) -> None:
     assert "已删除 张三" in answers.forget(known, "张三", "zh")
     assert "Nobody is enrolled yet" in answers.people(known.store.people(), "en")
     assert "Choose somebody" in answers.forget(known, None, "en")
+
+
+def test_what_goes_wrong_is_told_in_the_pages_language_and_without_its_folders(
+    known: Recognizer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "groove-demo-77-x" / "553343ab"
+    folder.mkdir(parents=True)
+    text, mute, cut = folder / "说明.md", folder / "mute.wav", folder / "cut.wav"
+    text.write_text("no audio", encoding="utf-8")
+    mute.write_bytes(wav(np.zeros(32_000, np.float32)))
+    assert "还没有登记任何人" in answers.identify(known, A, "zh")
+    known.enroll("张三", [A])
+    strict = Recognizer(known.store, Verifier(FakeEncoder(), threshold=1.0))
+    shown = {
+        "不是音频": answers.compare(known.verifier, str(text), A, "zh"),
+        "not audio": answers.compare(known.verifier, str(text), A, "en"),
+        "这不像此姓名": answers.enroll(strict, "张三", "", B, "zh"),
+        "another name": answers.enroll(strict, "张三", "", B, "en"),
+        "没有语音": answers.enroll(known, "李四", "", str(mute), "zh"),
+    }
+    for said, card in shown.items():
+        assert said in card and "groove-demo" not in card and "--" not in card, said
+    other = answers.failure(SettingsError(f"{folder}/a b.wav: odd; {cut}: too"), "en")
+    assert "a b.wav: odd; cut.wav: too" in other and "groove-demo" not in other
 
 
 def test_live_sound_is_mixed_down(known: Recognizer, rng: np.random.Generator) -> None:

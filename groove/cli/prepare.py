@@ -147,6 +147,51 @@ def folder(root: Path, speaker_depth: int, out: Path, **settings: Any) -> None:
     _prepare(read_folder(root, speaker_depth=speaker_depth), out, **settings)
 
 
+@group.command("list")
+@click.option(
+    "--root", required=True, type=click.Path(path_type=Path), help="It holds a folder per speaker."
+)
+@click.option(
+    "--speaker-depth",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How deep below it the speakers' folders lie.",
+)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The list, such as test.jsonl."
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: cores]")
+@options.as_json
+def list_(root: Path, speaker_depth: int, out: Path, workers: int | None, as_json: bool) -> None:
+    """List a folder of speaker/utterance audio, to evaluate or to calibrate on: nothing is split.
+
+    What cannot be read is named and left out. See docs/manifest.md.
+
+    Example:  groove prepare list --root recordings --out test.jsonl
+    """
+    from groove.corpora.folder import read_folder
+    from groove.preparation.listing import write_list
+
+    if not out.absolute().parent.is_dir():
+        raise SettingsError(f"{out}: no such folder {out.parent}; make it first")
+    corpus = read_folder(root, speaker_depth=speaker_depth)
+    listed, dropped = write_list(corpus, out, workers=workers or os.cpu_count() or 1, progress=bar)
+    for one in dropped:
+        click.echo(f"groove: {one.path}: left out: {one.reason}", err=True)
+    told = {
+        "list": str(out),
+        "speakers": len({utterance.speaker_id for utterance in listed}),
+        "utterances": len(listed),
+        "seconds": round(sum(utterance.seconds for utterance in listed), 3),
+        "dropped": len(dropped),
+    }
+    if as_json:
+        click.echo(json.dumps(told, ensure_ascii=False))
+        return
+    click.echo(f"{out}: {told['utterances']:,} utterances of {told['speakers']:,} speakers")
+
+
 @group.command("noise")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(), metavar="FOLDER...")
 @click.option(

@@ -142,7 +142,8 @@ def measure_card(
             tables.append(table)
     if not tables:
         raise ScoringError("no length has 30 false matches at any rate; calibrate on more speakers")
-    calibration = replace(_fit(kinds, measured_on), n_target=n_target, n_nontarget=n_nontarget)
+    fit = _fit(kinds, measured_on, report)
+    calibration = replace(fit, n_target=n_target, n_nontarget=n_nontarget)
     return MeasuredCard(min_speech_s, short_speech_s, tuple(tables), calibration)
 
 
@@ -238,18 +239,18 @@ def _drawn(trials: LengthTrials, random: np.random.Generator) -> LengthTrials:
     )
 
 
-def _fit(kinds: list[LengthTrials], measured_on: str) -> Calibration:
+def _fit(kinds: list[LengthTrials], measured_on: str, report: Report) -> Calibration:
     def joined(name: str) -> NDArray[np.float64]:
         return np.concatenate([getattr(kind, name) for kind in kinds]).astype(np.float64)
 
-    return fit_calibration(
-        joined("target"),
-        joined("nontarget"),
-        joined("target_speech_s"),
-        joined("nontarget_speech_s"),
-        n_speakers=max(kind.n_speakers for kind in kinds),
-        measured_on=measured_on,
-    )
+    classes = joined("target"), joined("nontarget")
+    speech = joined("target_speech_s"), joined("nontarget_speech_s")
+    n_speakers = max(kind.n_speakers for kind in kinds)
+    try:
+        return fit_calibration(*classes, *speech, n_speakers=n_speakers, measured_on=measured_on)
+    except ScoringError as error:  # the score alone must do, as for a model that learnt little
+        report(f"the calibration takes the score alone, without seconds of speech: {error}")
+        return fit_calibration(*classes, n_speakers=n_speakers, measured_on=measured_on)
 
 
 def _line(condition: str, table: ThresholdTable, trials: LengthTrials) -> str:

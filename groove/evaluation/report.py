@@ -25,6 +25,9 @@ from groove.manifest import write_lines
 __all__ = ["to_json", "write_report"]
 
 
+FIGURES = ("det.png", "roc.png", "reliability.png", "score_hist*.png", "tsne*.png")
+
+
 def write_report(report: Report, out: Path, *, figures: bool = True) -> list[Path]:
     """Write all files into a folder, which is made; each appears whole or not at all.
 
@@ -38,6 +41,7 @@ def write_report(report: Report, out: Path, *, figures: bool = True) -> list[Pat
     """
     out.mkdir(parents=True, exist_ok=True)
     pictures = list(_pictures(report, out)) if figures and plots.available() else []
+    _remove_old_figures(out, {picture.path.name for picture in pictures})
     blocks = list(report_blocks(report, pictures, drawn=bool(pictures) or not figures))
     title = f"Evaluation on {report.systems[0].trials}"
     written = {
@@ -68,6 +72,14 @@ def write_report(report: Report, out: Path, *, figures: bool = True) -> list[Pat
     for name, text in written.items():
         write_lines(out / name, text.removesuffix("\n").split("\n"))
     return [*(out / name for name in written), *(picture.path for picture in pictures)]
+
+
+def _remove_old_figures(out: Path, kept: set[str]) -> None:
+    """Those of an earlier report in the folder, which may have had more models."""
+    for pattern in FIGURES:
+        for path in out.glob(pattern):
+            if path.name not in kept:
+                path.unlink()
 
 
 def _pictures(report: Report, out: Path) -> Iterator[Picture]:

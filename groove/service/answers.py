@@ -6,6 +6,7 @@ too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -14,7 +15,8 @@ from groove.cautions import Caution
 from groove.errors import GrooveError
 from groove.listening import Heard
 from groove.service import pictures
-from groove.service.words import Language, say, warning_text
+from groove.service.temporary import PREFIX
+from groove.service.words import WORDS, Language, say, warning_text
 from groove.speech import SpeechDetector, SpeechReport
 from groove.verifier import Comparison, Side, Verifier
 from groove.voiceprints.answers import Enrollment, Identification
@@ -22,6 +24,7 @@ from groove.voiceprints.identification import fmr_of_comparison
 from groove.voiceprints.people import Person
 from groove.voiceprints.recognition import Recognizer
 
+_UPLOAD = re.compile(rf"\S*{PREFIX}[^/\s]+/(?:[0-9a-f]+/)?")
 MAX_TRACE_S = 600.0  # longer recordings are drawn up to here
 
 
@@ -142,8 +145,13 @@ def hint(language: Language, key: str, **named: object) -> str:
 
 
 def failure(error: GrooveError, language: Language) -> str:
-    """An error that says what to do; its text is English."""
-    return pictures.card("failed", say(language, "failed"), str(error), "")
+    """An error that says what to do, in the page's words where it has some.
+
+    The others are for who runs the page, in English; the folder of the uploads is nobody's matter.
+    """
+    key = f"failed_{type(error).__name__}"
+    said = say(language, key) if key in WORDS else _UPLOAD.sub("", str(error))
+    return pictures.card("failed", say(language, "failed"), said, "")
 
 
 def percent(probability: float) -> str:

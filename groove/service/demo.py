@@ -72,7 +72,9 @@ def serve(
                 allowed_paths=[],
             )
         except OSError as error:
-            raise SettingsError(f"{host}:{port}: {error}; give another --port") from error
+            taken = "Cannot find empty port" in str(error)  # followed by Gradio's own settings
+            said = "something else answers there already" if taken else error
+            raise SettingsError(f"{host}:{port}: {said}; give another --port") from error
 
 
 def build(recognizer: Recognizer) -> Callable[..., None]:

@@ -124,6 +124,34 @@ WORDS: dict[str, tuple[str, str]] = {
     "need_name": ("Give a name first.", "请先填写姓名。"),
     "need_person": ("Choose somebody first.", "请先选择要删除的人。"),
     "failed": ("That did not work", "未能完成"),
+    "failed_UnreadableAudio": (
+        "This file is not audio, or it is damaged or cut short.",
+        "此文件不是音频，或已损坏、不完整。",
+    ),
+    "failed_UnsupportedFormat": (
+        "This kind of audio needs a decoder that is not installed here: pip install "
+        "'groove-sv[formats]', or ffmpeg.",
+        "本机没有此格式的解码器：请安装 pip install 'groove-sv[formats]' 或 ffmpeg。",
+    ),
+    "failed_EmptyAudio": ("This recording is empty.", "这段录音是空的。"),
+    "failed_NoSpeech": (
+        "There is no speech in it, or too little; record someone talking for a few seconds.",
+        "录音中没有语音，或语音太少；请录制几秒钟的说话声。",
+    ),
+    "failed_OtherVoice": (
+        "This does not sound like the person of that name. Record again, or choose another name.",
+        "这不像此姓名之下已登记的声音。请重新录制，或换一个姓名。",
+    ),
+    "failed_UnknownPerson": ("Nobody of that name is enrolled.", "没有登记此姓名的人。"),
+    "failed_NobodyEnrolled": (
+        "Nobody is enrolled yet; enrol somebody first.",
+        "还没有登记任何人，请先登记。",
+    ),
+    "failed_ModelMismatch": (
+        "The voices were enrolled with another model; start the page with that one, or enrol them "
+        "again with  groove reembed.",
+        "已登记的声音来自另一个模型；请用该模型启动页面，或用 groove reembed 重新登记。",
+    ),
     "not_alone": (
         "Groove does not detect replayed, converted or synthetic voices. Do not use it as the only "
         "proof of identity.",

@@ -84,7 +84,7 @@ class PKSampler:
         if len(self._utterances) < p:
             raise SettingsError(
                 f"{len(self._utterances)} speakers are fewer than p = {p} in a batch; "
-                "prepare more speakers or lower p"
+                "prepare more speakers or lower train.p"
             )
         self._n_groups = [-(-len(own) // k) for own in self._utterances]
         self._n_batches = max(-(-sum(self._n_groups) // p), max(self._n_groups))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from groove.audio import AudioSource
 from groove.audio.bytestream import source_name
 from groove.embedder import Examined
-from groove.errors import SettingsError, StoreError, UnknownPerson
+from groove.errors import NobodyEnrolled, SettingsError, UnknownPerson
 from groove.scoring import cosine
 from groove.speech import SpeechReport
 from groove.verifier import Side, Verifier, channel_of
@@ -169,7 +169,7 @@ class Recognizer:
             record: note the use in the store.
 
         Raises:
-            StoreError: nobody is enrolled.
+            NobodyEnrolled: there is none to compare with.
             ModelMismatch: somebody is enrolled with another model.
             AudioError: the recording cannot be read.
         """
@@ -178,7 +178,7 @@ class Recognizer:
             raise SettingsError(f"top is {top}; wanted 1 or more")
         gallery = self.store.gallery(self.tag)
         if not len(gallery):
-            raise StoreError(
+            raise NobodyEnrolled(
                 f"{self.store.path}: nobody is enrolled; enrol first:  groove enroll NAME FILES"
             )
         return self.identify_examined(

@@ -197,7 +197,8 @@ def require_model(
             raise ModelMismatch(
                 f"{what} enrolled with another model: {name} ({model_hash[:8]}), asked with "
                 f"{tag.name} ({tag.model_hash[:8]}); embeddings of two models cannot be compared. "
-                "Use that model, or enrol the recordings again:  groove reembed NAME FILES"
+                "Use that model, or enrol the recordings again with this one:  groove reembed NAME "
+                "FILES, with the same --model"
             )
 
 
