@@ -24,6 +24,7 @@ from groove.speech import SpeechDetector, SpeechReport
 
 DEFAULT_CROP_S = 3.0  # the seed's; each is used when only the other is asked for
 DEFAULT_NUM_CROPS = 6
+LEAST_WEIGHT = 1e-3  # of a window without speech, where recordings without any are embedded
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class Embedder:
             AudioError: the recording cannot be read.
         """
         mean = _Mean(self.encoder)
+        # Whoever asks for no speech at all gets what the network says of silence.
+        least_weight = 0.0 if self.encoder.card.min_speech_s > 0 else LEAST_WEIGHT
         whole = self.num_crops == 0
         window_samples = round(self.encoder.card.window_s * SAMPLE_RATE)
         speech = self._detector.stream()
@@ -118,7 +121,7 @@ class Embedder:
             for window in windows(audio, window_samples):
                 speech_s = speech.push(window)
                 if whole:
-                    mean.add(window[None], speech_s)
+                    mean.add(window[None], max(speech_s, least_weight))
                 first = window if speech.seconds == len(window) / SAMPLE_RATE else None
                 if progress:
                     progress(speech.seconds)

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from groove.bench import wav_bytes
 from groove.embedder import Embedder
 from groove.errors import ManifestError
 from groove.evaluation.pairs import score_pairs
@@ -131,3 +133,24 @@ def test_models_of_one_name_are_told_apart_by_their_paths(tmp_path: Path, val_me
     assert done.returncode == 0, done.stderr
     text = (out / "report.md").read_text(encoding="utf-8")
     assert all(f"({path})" in text for path in paths[1:]) and f"({paths[0]})" not in text
+
+
+def test_every_recording_is_scored_where_that_is_asked(tmp_path: Path, val_meta: Path) -> None:
+    """Other toolkits have no speech detection; their published numbers hold all trials."""
+    mute = tmp_path / "mute.wav"
+    mute.write_bytes(wav_bytes(np.zeros(48_000, np.float32)))
+    line = {"speaker_id": "李四", "utterance_id": "mute", "audio": str(mute), "seconds": 3.0}
+    with val_meta.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    scored = {}
+    for flags in ((), ("--every-recording",)):
+        out = tmp_path / f"report{len(flags)}"
+        done = groove(
+            "evaluate", "--val-meta", str(val_meta), "--draws", "2", "--json", "--no-figures",
+            "--out", str(out), *flags,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        (system,) = json.loads(done.stdout)["systems"]
+        scored[flags] = system["n_target"] + system["n_nontarget"]
+        assert (out / "embeddings.sqlite").exists()
+    assert scored[()] == 3 and scored[("--every-recording",)] == 6

@@ -60,6 +60,11 @@ FILE = click.Path(path_type=Path)
 @click.option("--workers", type=click.IntRange(min=1), help="Workers.  [default: cores]")
 @click.option("--cache", type=FILE, help="Known embeddings.  [default: in --out]")
 @click.option("--strict", is_flag=True, help="A missing file is an error, not a counted loss.")
+@click.option(
+    "--every-recording",
+    is_flag=True,
+    help="Score recordings with little or no speech too, as other toolkits do.",
+)
 @click.option("--no-figures", is_flag=True, help="Numbers and tables only.")
 @options.as_json
 def command(models: tuple[str, ...], out: Path, as_json: bool, **given: Any) -> None:
@@ -118,6 +123,7 @@ class Asked:
     workers: int | None
     cache: Path | None
     strict: bool
+    every_recording: bool
     no_figures: bool
 
 
@@ -160,7 +166,7 @@ def _trial_sets(asked: Asked) -> tuple[TrialSet, ...]:
 def _systems(
     models: tuple[str | None, ...], asked: Asked, trial_sets: tuple[TrialSet, ...]
 ) -> list[System]:
-    from groove.api import Embedder
+    from groove.api import Embedder as Opened
     from groove.evaluation.systems import STORED_SUFFIX, System
 
     files = [path for one in trial_sets for path in one.test_files if path is not None]
@@ -168,20 +174,23 @@ def _systems(
 
     found: list[System] = []
     for model in models:
-        embedder = Embedder(
+        embedder: Embedder = Opened(
             model,
             threads=1,
             num_crops=asked.num_crops,
             crop_sec=asked.crop_sec,
             channel=asked.channel,
         )
-        name = embedder.encoder.card.name
+        opened = embedder.encoder
+        if asked.every_recording:
+            embedder = every_recording(embedder)
+        name = opened.card.name
         taken = {system.name for system in found}
         while name in taken:
-            name = f"{embedder.encoder.card.name} ({model or len(found) + 1})"
+            name = f"{opened.card.name} ({model or len(found) + 1})"
             name = name if name not in taken else f"{name} {len(found) + 1}"
         stored = stored_embedder(embedder) if has_stored else None
-        trained_on, chosen_on = _known_speakers(embedder.encoder, asked, trial_sets)
+        trained_on, chosen_on = _known_speakers(opened, asked, trial_sets)
         found.append(System(name, embedder, stored, trained_on, chosen_on))
     return found
 
@@ -201,6 +210,20 @@ def _known_speakers(
     if asked.val_meta:  # what preprocessing holds back is what training validates on
         return trained_on, frozenset().union(*(one.named_speakers for one in trial_sets))
     return trained_on, frozenset()
+
+
+def every_recording(embedder: Embedder) -> Embedder:
+    """The same without a limit of speech, to compare with systems that refuse nothing."""
+    from groove.embedder import Embedder as Plain
+    from groove.evaluation.card_pieces import Lenient
+
+    cut = embedder.num_crops or None
+    return Plain(
+        Lenient(embedder.encoder, 0.0),
+        num_crops=cut,
+        crop_sec=embedder.crop_s if cut else None,
+        channel=embedder.channel,
+    )
 
 
 def stored_embedder(embedder: Embedder) -> Callable[[Path], Embedded]:
