@@ -70,6 +70,13 @@ def test_silence_is_nobodys_voice_and_cannot_be_enrolled(tmp_path: Path) -> None
     assert (answer.decision, answer.name, answer.candidates) == ("undecided", None, ())
 
 
+def test_one_recording_that_is_no_list_is_told_apart_from_a_list_of_letters(tmp_path: Path) -> None:
+    known = recognizer(tmp_path)
+    for source in (str(VOICE_A), VOICE_A, VOICE_A.read_bytes()):
+        with pytest.raises(SettingsError, match=r"one recording; wanted a list, as \[path\]"):
+            known.enroll("x", source)  # type: ignore[arg-type]
+
+
 def test_another_voice_is_refused_unless_one_insists(tmp_path: Path) -> None:
     known = recognizer(tmp_path, threshold=1.0)
     with pytest.raises(

@@ -8,6 +8,7 @@ person of the same name, who then needs a name of his own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 
 import numpy as np
 
@@ -26,8 +27,10 @@ def listened(
 
     Raises:
         AudioError: a recording cannot be read, or holds too little speech.
-        SettingsError: no recording.
+        SettingsError: no recording, or one that is not in a list.
     """
+    if isinstance(sources, str | bytes | PathLike):  # a name is a sequence too, of letters
+        raise SettingsError(f"{source_name(sources)}: one recording; wanted a list, as [path]")
     utterances, sides = [], []
     for source in sources:
         examined, name = verifier.embedder.examine(source), source_name(source)
