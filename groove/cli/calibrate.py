@@ -57,11 +57,11 @@ def command(
     """Measure thresholds, limits of speech and a calibration, and write them into a copy.
 
     With --manifest alone utterances are cut and joined to lengths from 0.5 to 10 s, and there is a
-    table of thresholds a length; then all of it once more through a simulated telephone (8 kHz,
-    G.711), for recordings that have nothing above 4 kHz. With --trials there is one table, for
-    trials as they are, and the limits of speech stay. Use speakers that neither training nor
-    evaluation holds: on its training speakers a model promises far too much. The copy has another
-    hash than the model, so calibrate before enrolling voices.
+    table of thresholds a length; then all of it once more through two simulated telephones (8 kHz,
+    G.711; one passes 300 to 3400 Hz), for recordings that have nothing above 4 kHz. With --trials
+    there is one table, for trials as they are, and the limits of speech stay. Use speakers that
+    neither training nor evaluation holds: on its training speakers a model promises far too much.
+    The copy has another hash than the model, so calibrate before enrolling voices.
 
     Example:  groove calibrate --model m.onnx --manifest calibration.jsonl --out calibrated.onnx
     """
