@@ -44,6 +44,7 @@ BASE = (
     "schedule.margin_start=0.3",
     "schedule.margin_full=0.8",
     "validate.every=1",
+    "validate.per_speaker=0",
     "train.num_crops=1",
     "train.crop_frames_val=300",
 )

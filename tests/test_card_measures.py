@@ -212,6 +212,12 @@ def test_of_two_channels_the_stricter_threshold_counts(sets: dict[str, EmbeddedS
         for row, wanted, lower in zip(joint.rows, one.rows, other.rows, strict=True):
             assert row == wanted if row.threshold is not None else wanted.threshold is None
             assert row.threshold is None or row.threshold > (lower.threshold or 1)
+    # the channel that decides was heard with less speech: the table is for no more than that
+    slow, fast = heard["full"][0], heard["full"][1]
+    brief = replace(fast, speech_s=fast.speech_s - 1)
+    found_s = [table_of(length_trials(a, a), "t").speech_s for a in (slow, brief)]
+    strict_s = strictest([table_of(length_trials(a, a), "t") for a in (slow, brief)]).speech_s
+    assert strict_s == min(found_s) < max(found_s)
     # what one channel cannot measure is promised for none
     few = replace(heard["full"][1], embedding=-heard["full"][1].embedding)
     rate = strictest(
@@ -262,7 +268,7 @@ def test_what_no_piece_could_be_made_of_is_counted(tmp_path: Path) -> None:
 def test_a_length_without_speech_is_left_out_and_a_manifest_without_any_refused(
     tmp_path: Path,
 ) -> None:
-    """Speech in the last second of eight: no crop by seed of under a second meets it."""
+    """Speech after twenty seconds of silence: no crop by seed of under a second meets it."""
     spoken = read_audio(VOICE_A)
     late, mute = tmp_path / "late.wav", tmp_path / "mute.wav"
     silence = np.zeros(16_000, np.float32)

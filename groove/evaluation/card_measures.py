@@ -122,7 +122,7 @@ def measure_card(
     random = np.random.default_rng(SEED)
     full = sets[FULL].at_least(min_speech_s)
     tables, kinds = [], []
-    n_target = n_nontarget = 0  # different trials behind the draws
+    n_target = n_nontarget = 0  # trials behind the draws, each once in a channel
     for condition in [*_cropped(sets, min_speech_s), FULL, *_joined(sets)]:
         crops = full if condition == FULL else sets[condition].at_least(min_speech_s)
         found = [channel_trials(crops, crops)]
@@ -156,14 +156,15 @@ def table_of(trials: LengthTrials, measured_on: str) -> ThresholdTable:
 def strictest(tables: Sequence[ThresholdTable]) -> ThresholdTable:
     """Of one length's tables, by channel: for each rate the row with the highest threshold.
 
-    A rate that one of them does not measure is not measured; the speech is the most of theirs.
+    A rate that one of them does not measure is not measured. The speech is the least of theirs, for
+    a table is looked up by how much it was measured with at least, whichever channel decides.
     """
     rows = []
     for of_rate in zip(*(table.rows for table in tables), strict=True):
         unmeasured = [row for row in of_rate if row.threshold is None]
         rows.append((unmeasured or sorted(of_rate, key=lambda row: row.threshold or 0))[-1])
     return ThresholdTable(
-        max(table.speech_s for table in tables), tables[0].measured_on, tuple(rows)
+        min(table.speech_s for table in tables), tables[0].measured_on, tuple(rows)
     )
 
 

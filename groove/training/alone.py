@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from groove.errors import TrainingError
 from groove.training.runlog import writing
@@ -23,27 +24,19 @@ NAME = ".run.lock"
 
 
 @contextmanager
-def alone_in(out: Path, otherwise: str) -> Iterator[None]:
+def alone_in(out: Path) -> Iterator[None]:
     """Keep other runs out of a folder; it is made where it is missing.
 
     On a system without such locks, and on a file system that has none, nobody is kept out.
-
-    Args:
-        out: the folder.
-        otherwise: what is sound and how to go on, where the folder cannot be written to.
 
     Raises:
         TrainingError: another run is in it, and which process; or it cannot be written to.
     """
     path = out / NAME
     with ExitStack() as stack:
-        with writing(path, "the lock", otherwise):
+        with writing(path, "the lock", "what is in the folder is as it was; start again"):
             out.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(path.open("a+b", buffering=0))
-            if fcntl is not None:
-                _take(lock.fileno(), out)
-            if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                raise _refusal(out, "that has just ended")  # and took its file away
+            lock = _locked(path, out, stack)
         with suppress(OSError):  # on a full disk the lock holds all the same
             lock.truncate(0)
             lock.write(b"process %d" % os.getpid())
@@ -52,6 +45,17 @@ def alone_in(out: Path, otherwise: str) -> Iterator[None]:
         finally:
             with suppress(OSError):  # some systems keep a file that is open
                 path.unlink()
+
+
+def _locked(path: Path, out: Path, stack: ExitStack) -> BinaryIO:
+    while True:
+        lock = stack.enter_context(path.open("a+b", buffering=0))
+        if fcntl is not None:
+            _take(lock.fileno(), out)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        # Another run ended just now and took its file away: this lock is of nothing.
 
 
 def _take(lock: int, out: Path) -> None:

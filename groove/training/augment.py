@@ -87,6 +87,11 @@ class AugmentConfig:
                     f"augment.{key}_folders: given, but augment.{name}_probability is 0, so they "
                     "would never be heard; set it, to 0.4 say, or leave the folders out"
                 )
+        if self.noise_pack and not self.noise_folders:
+            raise SettingsError(
+                "augment.noise_pack: given without augment.noise_folders, whose sounds it holds; "
+                "name the folders as they were written when packing"
+            )
         if self.noise_probability > 0 and not self.noise_folders:
             raise SettingsError(
                 f"augment.noise_probability is {self.noise_probability:g} without any "

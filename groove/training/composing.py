@@ -15,7 +15,8 @@ from typing import Any
 
 from groove.errors import MissingExtra, SettingsError
 from groove.training.checkpoint import load
-from groove.training.config import TrainConfig
+from groove.training.config import RunConfig, TrainConfig
+from groove.training.older import as_of_now
 from groove.training.typed import from_mapping, kinds
 
 OVERRIDE = re.compile(r"^(\+\+|\+|~)?[A-Za-z_][\w.]*(=.*)?$", re.DOTALL)
@@ -46,36 +47,42 @@ def compose(
     # "++" sets a key whether or not the file has it; `from_mapping` then knows whether it exists.
     quoted = [_quoted(text) for text in overrides]
     forced = [text if text[0] in "+~" else f"++{text}" for text in quoted]
-    config = from_mapping(TrainConfig, _hydra(found, name, forced))
-    last = Path(config.train.out_dir) / "last.pt"
-    if not (config.resume and last.is_file()):
-        return config
+    values = _hydra(found, name, forced)
+    last = _last_of(values)
+    if values.get("resume") is not True or not last.is_file():
+        return from_mapping(TrainConfig, values)
     # A run goes on with the settings that it was started with; what is given here changes them.
     given = _hydra(None, name, forced)
-    return from_mapping(TrainConfig, _merged(load(last).config, given))
+    return from_mapping(TrainConfig, _merged(as_of_now(load(last).config), given))
+
+
+def _last_of(values: dict[str, Any]) -> Path:
+    run = values.get("train")
+    out = run.get("out_dir") if isinstance(run, dict) else None
+    return Path(out if isinstance(out, str) else RunConfig().out_dir) / "last.pt"
 
 
 def _quoted(override: str) -> str:
     """Text in quotes, where a setting is text: Hydra's grammar has no Chinese, ``#`` and ``(``.
 
-    ``~`` is the home folder, which shells leave alone after ``=``. What is quoted already stays,
-    and so does what Hydra is to put together (``${...}``).
+    ``~`` is the home folder, which shells leave alone after ``=``. What is quoted already stays.
     """
     key, _, value = override.partition("=")
     hint = kinds(TrainConfig).get(key.lstrip("+"))
-    if hint is str and not value.startswith(("'", '"', "${")):
+    if hint is str:
         return f"{key}={_in_quotes(value)}"
-    is_list = hint == tuple[str, ...] and value.startswith("[") and value.endswith("]")
-    if is_list and not any(mark in value for mark in ("'", '"', "${")):
+    if hint == tuple[str, ...] and value.startswith("[") and value.endswith("]"):
         items = [item.strip() for item in value[1:-1].split(",") if item.strip()]
         return f"{key}=[{','.join(map(_in_quotes, items))}]"
     return override
 
 
 def _in_quotes(text: str) -> str:
-    escaped = os.path.expanduser(text).replace("'", "\\'")
-    ending = "\\" if escaped.endswith("\\") else ""  # a last backslash would escape the quote
-    return f"'{escaped}{ending}'"
+    if text == "null" or (len(text) > 1 and text[0] in "'\"" and text[0] == text[-1]):
+        return text
+    # In Hydra's grammar backslashes stand for themselves, but before a quote.
+    escaped = re.sub(r"(\\*)'", lambda found: 2 * found[1] + "\\'", os.path.expanduser(text))
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 def _merged(values: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from groove.errors import SettingsError
 from groove.training import ddp
 from groove.training.config import RunConfig, TrainConfig
 
+LEAST_PART = 2  # crops; batch normalisation has no variance of one
+
 
 def set_up(place: ddp.Place, run: RunConfig) -> None:
     """Settings of the GPU: its memory's ceiling, and no rounding of fp32 to ten bits.
@@ -29,9 +31,6 @@ def set_up(place: ddp.Place, run: RunConfig) -> None:
         torch.cuda.set_per_process_memory_fraction(share, place.device)
 
 
-LEAST_PART = 2  # crops; batch normalisation has no variance of one
-
-
 def refuse_small_parts(config: TrainConfig, place: ddp.Place) -> None:
     """Refuse parts of fewer crops than batch normalisation can learn from.
 
@@ -39,7 +38,8 @@ def refuse_small_parts(config: TrainConfig, place: ddp.Place) -> None:
         SettingsError: a part of a process's share of a batch has fewer than two.
     """
     n_rows, n_parts = config.batch_size // place.world_size, config.train.accumulate
-    if 0 < n_rows < LEAST_PART * n_parts:
+    shared = config.train.sync_bn and place.world_size > 1  # statistics over all processes
+    if 0 < n_rows < (1 if shared else LEAST_PART) * n_parts:
         processes = f" in each of {place.world_size} processes" if place.world_size > 1 else ""
         most = n_rows // LEAST_PART
         wanted = f"1 to {most} parts, or a larger batch" if most else "a larger batch"

@@ -25,6 +25,7 @@ from groove.training.loader import close
 from groove.training.material import Material, open_material, open_validator, same_lists
 from groove.training.meter import Meter, training_flops
 from groove.training.objective import PARTS, Objective, Weights
+from groove.training.older import as_of_now
 from groove.training.optimizers import make_optimizer
 from groove.training.rates import n_steps_of, schedule_jump
 from groove.training.runlog import RunLog, sound_after, writing
@@ -139,11 +140,11 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     place = stack.enter_context(ddp.joined(run.device))
     set_up(place, config.train)
     refuse_small_parts(config, place)
+    if place.is_first and (out.is_dir() or not config.resume):  # before last.pt is read
+        stack.enter_context(alone_in(out))
+        remove_leftovers(out)
     saved = resume_point(config, out / "last.pt")
     progress = Progress(**saved.progress) if saved else Progress()
-    if place.is_first:
-        stack.enter_context(alone_in(out, sound_after(progress.step)))
-        remove_leftovers(out)
     torch.manual_seed(run.seed)
     student = open_student(config, saved)
     config = effective(config, student)
@@ -208,7 +209,7 @@ def open_run(config: TrainConfig, teacher: Encoder | None, stack: ExitStack) -> 
     log.n_steps = opened.n_steps
     if saved:
         _restore(opened, saved)
-        before = from_mapping(TrainConfig, saved.config)
+        before = from_mapping(TrainConfig, as_of_now(saved.config))
         if jump := schedule_jump(before, config, material.sampler.n_batches, progress.step):
             log.event(progress.step, jump)
     if run.compile:

@@ -18,6 +18,7 @@ from groove.training.encoder import EncoderModule
 from groove.training.heads import AamSoftmax
 from groove.training.importers import KINDS, import_checkpoint
 from groove.training.networks import Network, build_encoder, network_of, new_card
+from groove.training.older import as_of_now
 from groove.training.typed import from_mapping, keys, plain
 
 # May change when a run goes on. Most change nothing that the next step computes; train.epochs and
@@ -75,8 +76,8 @@ def resume_point(config: TrainConfig, last: Path) -> Checkpoint | None:
     saved = load(last)
     if config.train.init:  # the size and the front end were taken from there
         config = _sized(config, saved.network, saved.card.fbank)
-    # A setting that is newer than the checkpoint had its default then.
-    now, then = _flat(plain(config)), _flat(plain(from_mapping(TrainConfig, saved.config)))
+    then = _flat(plain(from_mapping(TrainConfig, as_of_now(saved.config))))
+    now = _flat(plain(config))
     differ = [key for key in keys(TrainConfig) if now.get(key) != then.get(key)]
     differ = [key for key in differ if key not in MAY_CHANGE]
     if differ:
@@ -102,11 +103,11 @@ def open_student(config: TrainConfig, saved: Checkpoint | None) -> Student:
     run = config.train
     if run.init:
         found = _initialised(run.init, run.init_kind)
-        return replace(found, card=replace(found.card, name=Path(run.out_dir).name))
+        return replace(found, card=replace(found.card, name=_name_of(run.out_dir)))
     channels = run.channels if config.model.name == "ecapa" else 0
     network = Network(config.model.name, run.emb_dim, channels)
     fbank = config.model.fbank
-    card = new_card(network, fbank, name=Path(run.out_dir).name)
+    card = new_card(network, fbank, name=_name_of(run.out_dir))
     return Student(build_encoder(network, fbank), card, network)
 
 
@@ -127,6 +128,10 @@ def _sized(config: TrainConfig, network: Network, fbank: FbankConfig) -> TrainCo
         min_rms=fbank.min_rms,
     )
     return replace(config, train=run, model=model)
+
+
+def _name_of(out_dir: str) -> str:
+    return Path(out_dir).absolute().resolve().name
 
 
 def make_head(config: TrainConfig, student: Student, speakers: list[str]) -> AamSoftmax:

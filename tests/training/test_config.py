@@ -225,6 +225,9 @@ def test_a_wrong_override_is_one_clear_line(overrides: list[str], message: str) 
         ('"实验"', "实验"),
         ("~/runs", str(Path("~/runs").expanduser())),
         ("runs/${train.lr}", "runs/0.5"),
+        ("${train.init}实验", "实验"),
+        ("a\\'b", "a\\'b"),
+        ("ends\\\\", "ends\\\\"),
     ],
 )
 def test_text_needs_no_quotes(typed: str, meant: str) -> None:
@@ -233,9 +236,14 @@ def test_text_needs_no_quotes(typed: str, meant: str) -> None:
     assert compose("train", [f"++{text}" for text in given]).train.out_dir == meant
 
 
+def test_null_is_no_text() -> None:
+    with pytest.raises(SettingsError, match="train.init: got None; wanted text"):
+        compose("train", ["train.init=null"])
+
+
 def test_lists_of_text_need_no_quotes() -> None:
     heard = "augment.noise_probability=0.4"
-    for typed in ("[噪声, a (1)]", "['噪声','a (1)']"):
+    for typed in ("[噪声, a (1)]", "['噪声','a (1)']", "['噪声',a (1)]"):
         config = compose("train", [f"augment.noise_folders={typed}", heard])
         assert config.augment.noise_folders == ("噪声", "a (1)")
     assert compose("train", ["augment.noise_folders=[]"]).augment.noise_folders == ()
@@ -247,6 +255,7 @@ def test_lists_of_text_need_no_quotes() -> None:
         ("augment.noise_folders=[musan]", "augment.noise_probability is 0, so they would never"),
         ("data.batch_size=64", "a batch of data.sampler=pk is train.p x train.k = 32 x 4"),
         ("distill.aam=0", "without a teacher it does nothing"),
+        ("augment.noise_pack=musan.i16", "given without augment.noise_folders"),
     ],
 )
 def test_what_would_be_ignored_is_refused(given: str, message: str) -> None:

@@ -105,7 +105,7 @@ def test_a_second_run_does_not_begin_in_the_folder_of_a_first(corpus: Path, tmp_
     pytest.importorskip("fcntl")
     out = tmp_path / "out"
     command = [sys.executable, "train.py", *overrides(corpus, out)]
-    with alone_in(out, ""):
+    with alone_in(out):
         second = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         assert second.returncode == 2 and f"another run (process {os.getpid()})" in second.stderr
         assert [path.name for path in out.iterdir()] == [".run.lock"]
@@ -113,7 +113,7 @@ def test_a_second_run_does_not_begin_in_the_folder_of_a_first(corpus: Path, tmp_
     assert first.returncode == 0, first.stderr
     assert not (out / ".run.lock").exists()
     last = (out / "last.pt").read_bytes()
-    with alone_in(out, ""):
+    with alone_in(out):
         third = [sys.executable, "train.py", "resume=true", f"train.out_dir={out}"]
         refused = subprocess.run(third, capture_output=True, text=True, cwd=ROOT)
     assert refused.returncode == 2 and "trains in this folder; wait for it" in refused.stderr
@@ -126,7 +126,7 @@ def test_workers_that_outlive_a_killed_run_do_not_keep_its_folder(tmp_path: Path
 import os, signal, time
 from pathlib import Path
 from groove.training.alone import alone_in
-with alone_in(Path({str(tmp_path)!r}), ""):
+with alone_in(Path({str(tmp_path)!r})):
     if (child := os.fork()) == 0:
         time.sleep(60)
     print(child, flush=True)
@@ -139,7 +139,7 @@ with alone_in(Path({str(tmp_path)!r}), ""):
     try:
         assert done.wait(timeout=60) == -signal.SIGKILL
         assert (tmp_path / ".run.lock").exists()
-        with alone_in(tmp_path, ""):
+        with alone_in(tmp_path):
             os.kill(child, 0)  # it lives
     finally:
         os.kill(child, signal.SIGKILL)

@@ -36,6 +36,7 @@ from groove.manifest import read_manifest, write_manifest  # noqa: E402
 from groove.training import loop, runlog  # noqa: E402
 from groove.training.averaging import average_checkpoints  # noqa: E402
 from groove.training.checkpoint import load, load_encoder, save  # noqa: E402
+from groove.training.composing import compose  # noqa: E402
 from groove.training.config import TrainConfig  # noqa: E402
 from groove.training.loop import train  # noqa: E402
 from groove.training.networks import Network  # noqa: E402
@@ -204,6 +205,27 @@ def test_a_run_is_not_overwritten_nor_continued_as_another(whole: Path, corpus: 
         train(config(corpus, whole, resume=True, train={"average": 2, "lr": 0.1}))
     with pytest.raises(TrainingError, match="no run to go on with"):
         train(config(corpus, whole.parent / "none", resume=True))
+
+
+def test_a_run_of_an_older_version_goes_on_as_it_began(
+    whole: Path, corpus: Path, tmp_path: Path
+) -> None:
+    """What was ignored then is refused now, and the trials of best.pt were drawn from all."""
+    out = tmp_path / "out"
+    out.mkdir()
+    saved = load(whole / "last.pt")
+    then = {name: dict(v) if isinstance(v, dict) else v for name, v in saved.config.items()}
+    del then["validate"]["per_speaker"]
+    then["augment"] |= {"noise_folders": ["gone"], "noise_pack": "gone.i16"}
+    then["data"]["batch_size"], then["distill"]["aam"] = 999, 0.5
+    then["train"]["out_dir"] = str(out)
+    save(replace(saved, config=then), out / "last.pt")
+    config = compose("train", ["resume=true", f"train.out_dir={out}"])
+    assert config.validate.per_speaker == 0 and config.augment.noise_folders == ()
+    config = compose("train", ["resume=true", f"train.out_dir={out}", "train.epochs=3"])
+    train(config)
+    assert load(out / "last.pt").progress["epoch"] == 3
+    assert load(out / "last.pt").config["validate"]["per_speaker"] == 0
 
 
 def test_a_run_goes_on_with_the_lists_it_began_with_only(
