@@ -57,6 +57,7 @@ class Embedder:
         num_crops: int | None = None,
         crop_sec: float | None = None,
         channel: int | None = None,
+        every_recording: bool = False,
     ) -> None:
         """Fix how recordings are read and cut.
 
@@ -65,6 +66,8 @@ class Embedder:
             num_crops: crops that are averaged; None takes the card's setting, as does...
             crop_sec: ...the length of a crop in seconds. With only one given the other is 6 or 3.0.
             channel: which channel to use, counted from 1; None mixes all down.
+            every_recording: embed also what holds little or no speech, to compare with systems that
+                refuse nothing. Never for a decision: two silences are alike.
 
         Raises:
             SettingsError: a value that cannot be honoured.
@@ -76,7 +79,7 @@ class Embedder:
                 f"{card.name} wants {card.fbank.sample_rate} Hz; Groove reads {SAMPLE_RATE} Hz"
             )
         self.encoder = encoder
-        self.channel = channel
+        self.channel, self.every_recording = channel, every_recording
         self.num_crops, self.crop_s = _crop_settings(
             card.num_crops, card.crop_s, num_crops, crop_sec
         )
@@ -111,8 +114,7 @@ class Embedder:
             AudioError: the recording cannot be read.
         """
         mean = _Mean(self.encoder)
-        # Whoever asks for no speech at all gets what the network says of silence.
-        least_weight = 0.0 if self.encoder.card.min_speech_s > 0 else LEAST_WEIGHT
+        least_weight = LEAST_WEIGHT if self.every_recording else 0.0
         whole = self.num_crops == 0
         window_samples = round(self.encoder.card.window_s * SAMPLE_RATE)
         speech = self._detector.stream()
@@ -126,10 +128,12 @@ class Embedder:
                 if progress:
                     progress(speech.seconds)
             report = speech.report(clipped_fraction=audio.clipped_fraction)
-        if report.speech_s < self.encoder.card.min_speech_s:
+        if not self.every_recording and report.speech_s < self.encoder.card.min_speech_s:
             return Examined(None, report)
         if not whole:
             mean.add(self._crops(source, first, round(report.seconds * SAMPLE_RATE)), 1.0)
+        if mean.is_empty:  # too short for a single frame
+            return Examined(None, report)
         return Examined(mean.embedding(), report, mean.length())
 
     def _open(self, source: AudioSource) -> AudioStream:
@@ -163,6 +167,11 @@ class _Mean:
         norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
         self._total += weight * (embeddings / np.maximum(norms, 1e-12)).sum(axis=0)
         self._weight += weight * len(embeddings)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added."""
+        return self._weight == 0.0
 
     def length(self) -> float:
         """The mean's length before scaling, 0 to 1."""

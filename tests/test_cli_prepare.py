@@ -153,6 +153,11 @@ def test_a_folder_of_speakers_is_listed_whole_for_an_evaluation(home: Path, tmp_
     listed = read_manifest(out)
     assert [u.speaker_id for u in listed] == ["乙", "甲", "甲"]
     assert all(abs(u.seconds - soundfile.info(u.path).duration) < 1e-3 for u in listed)
+    voice = root / "甲" / VOICE_A.name
+    for wrong in (voice, root):
+        refused = groove(home, "list", "--root", str(root), "--out", str(wrong))
+        assert refused.returncode == 2 and "not a list's name" in refused.stderr
+    assert voice.read_bytes() == VOICE_A.read_bytes()
     nowhere = groove(home, "list", "--root", str(root), "--out", str(tmp_path / "no" / "t.jsonl"))
     assert nowhere.returncode == 2 and "no such folder" in nowhere.stderr
     for path in root.rglob("voice*.wav"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -331,20 +332,35 @@ def test_cn_celeb_is_not_read_as_any_folder(tmp_path: Path) -> None:
 
 
 def test_cn_celeb_is_known_through_links_and_below_the_root(tmp_path: Path) -> None:
-    root, _ = lay_out(tmp_path / "there")
+    root, root2 = lay_out(tmp_path / "there")
+    speaker = root / "data" / EVALUATION[0]
     link = tmp_path / "voices"
     link.symlink_to(root / "data", target_is_directory=True)
-    mixed = tmp_path / "mixed"
-    (mixed / "own" / "ann").mkdir(parents=True)
-    (mixed / "own" / "ann" / "a.wav").touch()
-    (mixed / "linked").symlink_to(root / "data", target_is_directory=True)
+    places = {name: tmp_path / name for name in ("corpora", "speakers", "files", "own")}
+    for place in places.values():
+        (place / "ann").mkdir(parents=True)
+        (place / "ann" / "a.wav").touch()
+    (places["corpora"] / "linked").symlink_to(root / "data", target_is_directory=True)
+    (places["speakers"] / speaker.name).symlink_to(speaker, target_is_directory=True)
+    (places["files"] / "ann" / "b.flac").symlink_to(next(speaker.iterdir()))
     with pytest.raises(CorpusError, match="voices: belongs to CN-Celeb"):
         read_folder(link)
-    with pytest.raises(CorpusError, match="linked: belongs to CN-Celeb"):
-        read_folder(mixed, speaker_depth=2)
+    for name in ("corpora", "speakers", "files"):
+        for depth in (1, 2):
+            with pytest.raises(CorpusError, match=r"belongs to CN-Celeb.* --root .*CN-Celeb_flac "):
+                read_folder(places[name], speaker_depth=depth)
     for depth in (1, 2, 3, 4):
         with pytest.raises(CorpusError, match=r"belongs to CN-Celeb.* --root .*CN-Celeb_flac "):
             read_folder(tmp_path / "there", speaker_depth=depth)
+    shutil.rmtree(root / "data")  # the evaluation alone is not to be trained on either
+    (root / "eval" / "test").mkdir(exist_ok=True)
+    (root / "eval" / "test" / "id00800-singing-01-001.wav").touch()
+    with pytest.raises(CorpusError, match="belongs to CN-Celeb"):
+        read_folder(root / "eval")
+    (places["own"] / "eval" / "lists").mkdir(parents=True)  # a folder of that name is no corpus
+    assert len(read_folder(places["own"]).files) == 1
+    (places["own"] / "id10001").symlink_to(root2 / "data" / SECOND[0], target_is_directory=True)
+    assert len(read_folder(places["own"]).files) == 5
 
 
 def test_cn_celeb2_alone_has_its_genres_and_nobody_of_cn_celeb1(tmp_path: Path) -> None:

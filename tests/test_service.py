@@ -135,6 +135,7 @@ def test_what_goes_wrong_is_told_in_the_pages_language_and_without_its_folders(
         "another name": answers.enroll(strict, "张三", "", B, "en"),
         "没有语音": answers.enroll(known, "李四", "", str(mute), "zh"),
     }
+    assert "说明.md: " in shown["不是音频"]  # which of two
     for said, card in shown.items():
         assert said in card and "groove-demo" not in card and "--" not in card, said
     other = answers.failure(SettingsError(f"{folder}/a b.wav: odd; {cut}: too"), "en")

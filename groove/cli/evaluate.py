@@ -166,7 +166,7 @@ def _trial_sets(asked: Asked) -> tuple[TrialSet, ...]:
 def _systems(
     models: tuple[str | None, ...], asked: Asked, trial_sets: tuple[TrialSet, ...]
 ) -> list[System]:
-    from groove.api import Embedder as Opened
+    from groove.api import Embedder
     from groove.evaluation.systems import STORED_SUFFIX, System
 
     files = [path for one in trial_sets for path in one.test_files if path is not None]
@@ -174,23 +174,21 @@ def _systems(
 
     found: list[System] = []
     for model in models:
-        embedder: Embedder = Opened(
+        embedder = Embedder(
             model,
             threads=1,
             num_crops=asked.num_crops,
             crop_sec=asked.crop_sec,
             channel=asked.channel,
         )
-        opened = embedder.encoder
-        if asked.every_recording:
-            embedder = every_recording(embedder)
-        name = opened.card.name
+        embedder.every_recording = asked.every_recording
+        name = embedder.encoder.card.name
         taken = {system.name for system in found}
         while name in taken:
-            name = f"{opened.card.name} ({model or len(found) + 1})"
+            name = f"{embedder.encoder.card.name} ({model or len(found) + 1})"
             name = name if name not in taken else f"{name} {len(found) + 1}"
         stored = stored_embedder(embedder) if has_stored else None
-        trained_on, chosen_on = _known_speakers(opened, asked, trial_sets)
+        trained_on, chosen_on = _known_speakers(embedder.encoder, asked, trial_sets)
         found.append(System(name, embedder, stored, trained_on, chosen_on))
     return found
 
@@ -210,20 +208,6 @@ def _known_speakers(
     if asked.val_meta:  # what preprocessing holds back is what training validates on
         return trained_on, frozenset().union(*(one.named_speakers for one in trial_sets))
     return trained_on, frozenset()
-
-
-def every_recording(embedder: Embedder) -> Embedder:
-    """The same without a limit of speech, to compare with systems that refuse nothing."""
-    from groove.embedder import Embedder as Plain
-    from groove.evaluation.card_pieces import Lenient
-
-    cut = embedder.num_crops or None
-    return Plain(
-        Lenient(embedder.encoder, 0.0),
-        num_crops=cut,
-        crop_sec=embedder.crop_s if cut else None,
-        channel=embedder.channel,
-    )
 
 
 def stored_embedder(embedder: Embedder) -> Callable[[Path], Embedded]:

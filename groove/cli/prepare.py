@@ -170,11 +170,14 @@ def list_(root: Path, speaker_depth: int, out: Path, workers: int | None, as_jso
 
     Example:  groove prepare list --root recordings --out test.jsonl
     """
+    from groove.corpora.files import is_audio_name
     from groove.corpora.folder import read_folder
     from groove.preparation.listing import write_list
 
     if not out.absolute().parent.is_dir():
         raise SettingsError(f"{out}: no such folder {out.parent}; make it first")
+    if out.is_dir() or is_audio_name(out.name):
+        raise SettingsError(f"{out}: not a list's name; wanted one such as test.jsonl")
     corpus = read_folder(root, speaker_depth=speaker_depth)
     listed, dropped = write_list(corpus, out, workers=workers or os.cpu_count() or 1, progress=bar)
     for one in dropped:

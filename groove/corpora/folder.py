@@ -18,7 +18,6 @@ from groove.corpora.files import (
     Dropped,
     SourceFile,
     files_below,
-    folders_in,
     is_audio_name,
     other_file,
     unwritable,
@@ -40,18 +39,15 @@ def read_folder(root: Path, *, speaker_depth: int = 1) -> Corpus:
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; wanted one that holds a folder per speaker")
     base = os.path.abspath(root)
-    _refuse_cnceleb(Path(base))
-    for name in folders_in(base):
-        if os.path.islink(os.path.join(base, name)):
-            _refuse_cnceleb(Path(base, name))
+    keep_out = _CnCeleb()
+    keep_out.refuse(base)
     files: list[SourceFile] = []
     dropped: list[Dropped] = []
     taken: set[str] = set()
     for relative in files_below(base):
         *folders, _ = relative.split("/")
         path, name = os.path.join(base, relative), os.path.splitext(relative)[0]
-        if folders[-2:] == ["eval", "lists"] or relative.endswith("/dev/dev.lst"):
-            _refuse_cnceleb(Path(path))
+        keep_out.refuse(path)
         speaker = "/".join(folders[:speaker_depth])
         if lost := unwritable(path, speaker):
             dropped.append(lost)
@@ -74,16 +70,34 @@ def read_folder(root: Path, *, speaker_depth: int = 1) -> Corpus:
     return Corpus(name=os.path.basename(base), files=files, dropped=dropped)
 
 
-def _refuse_cnceleb(place: Path) -> None:
-    """CN-Celeb1 keeps its 200 evaluation speakers in one folder with those to train on.
+class _CnCeleb:
+    """Refuses what lies in CN-Celeb1, which keeps its 200 evaluation speakers among the others.
 
-    It is known by its lists, beside the folder or above it, wherever a link to it lies.
+    It is known by its lists, above whatever a path really is, so that links do not hide it. A file
+    costs one question of the system; a folder is looked at once.
     """
-    real = place.resolve()
-    for root in (real, *real.parents):
-        has_lists = (root / "dev" / "dev.lst").is_file() or (root / "eval" / "lists").is_dir()
-        if has_lists and (root / "data").is_dir():
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}  # folder -> the corpus that it is in, or nothing
+
+    def refuse(self, path: str) -> None:
+        """Raise `CorpusError` where the path is of CN-Celeb1."""
+        folder, name = os.path.split(path)
+        real = os.path.realpath(path) if os.path.islink(path) else os.path.join(folder, name)
+        if corpus := self._corpus_of(real if os.path.isdir(real) else os.path.dirname(real)):
             raise CorpusError(
-                f"{place}: belongs to CN-Celeb, whose data/ holds the evaluation speakers too; "
-                f"groove prepare cnceleb --root {root}  keeps them out by its lists"
+                f"{path}: belongs to CN-Celeb, whose data/ holds the evaluation speakers too; "
+                f"groove prepare cnceleb --root {corpus}  keeps them out by its lists"
             )
+
+    def _corpus_of(self, folder: str) -> str:
+        if folder not in self._known:
+            real = Path(os.path.realpath(folder))
+            found = [str(root) for root in (real, *real.parents) if _has_lists(root)]
+            self._known[folder] = found[0] if found else ""
+        return self._known[folder]
+
+
+def _has_lists(root: Path) -> bool:
+    lists = ("dev/dev.lst", "eval/lists/enroll.lst", "eval/lists/trials.lst")
+    return any((root / name).is_file() for name in lists)

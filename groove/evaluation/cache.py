@@ -275,7 +275,7 @@ def _cutting(embedder: Embedder) -> str:
         {
             "front_end": card.fbank.hash,
             "window_s": card.window_s,
-            "min_speech_s": card.min_speech_s,
+            "min_speech_s": 0.0 if embedder.every_recording else card.min_speech_s,
             "num_crops": embedder.num_crops,
             "crop_s": embedder.crop_s,
             "channel": embedder.channel,

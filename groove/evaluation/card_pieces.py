@@ -86,14 +86,11 @@ def _drawn(utterance_id: str) -> int:
 
 
 class Lenient:
-    """The same encoder with another limit of speech: what a card refuses cannot be measured.
+    """The same encoder without its limit of speech: what a card refuses cannot be measured."""
 
-    With 0 recordings in which no speech is found are embedded as well.
-    """
-
-    def __init__(self, encoder: Encoder, min_speech_s: float = ANY_SPEECH_S) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self.card = replace(encoder.card, min_speech_s=min_speech_s)
+        self.card = replace(encoder.card, min_speech_s=ANY_SPEECH_S)
 
     @property
     def model_hash(self) -> str:

@@ -12,6 +12,7 @@ Figures need the ``plots`` extra; without it the report says so and holds everyt
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from groove.manifest import write_lines
 __all__ = ["to_json", "write_report"]
 
 
-FIGURES = ("det.png", "roc.png", "reliability.png", "score_hist*.png", "tsne*.png")
+FIGURE = re.compile(r"(det|roc|reliability|(score_hist|tsne)(_\d+)?)\.png")  # what is drawn here
 
 
 def write_report(report: Report, out: Path, *, figures: bool = True) -> list[Path]:
@@ -75,11 +76,12 @@ def write_report(report: Report, out: Path, *, figures: bool = True) -> list[Pat
 
 
 def _remove_old_figures(out: Path, kept: set[str]) -> None:
-    """Those of an earlier report in the folder, which may have had more models."""
-    for pattern in FIGURES:
-        for path in out.glob(pattern):
-            if path.name not in kept:
-                path.unlink()
+    """Those of an earlier report of ours in the folder, which may have had more models."""
+    if not (out / "metrics.json").is_file():
+        return
+    for path in out.iterdir():
+        if FIGURE.fullmatch(path.name) and path.name not in kept:
+            path.unlink()
 
 
 def _pictures(report: Report, out: Path) -> Iterator[Picture]:

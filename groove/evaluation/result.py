@@ -203,9 +203,9 @@ def _card_thresholds(system: System, back_end: BackEnd, sides: EmbeddedTrials) -
 
 
 def _cutting(embedder: Embedder) -> str:
-    if embedder.num_crops == 0:
-        return "whole utterance"
-    return f"{embedder.num_crops} crops of {embedder.crop_s:g} s"
+    cut = f"{embedder.num_crops} crops of {embedder.crop_s:g} s"
+    how = cut if embedder.num_crops else "whole utterance"
+    return f"{how}, every recording" if embedder.every_recording else how
 
 
 def _losses(

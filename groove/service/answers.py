@@ -7,6 +7,7 @@ too.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -24,7 +25,9 @@ from groove.voiceprints.identification import fmr_of_comparison
 from groove.voiceprints.people import Person
 from groove.voiceprints.recognition import Recognizer
 
-_UPLOAD = re.compile(rf"\S*{PREFIX}[^/\s]+/(?:[0-9a-f]+/)?")
+_UPLOAD = re.compile(
+    rf"(?:{re.escape(tempfile.gettempdir())}[/\\]|[^\s:]*){PREFIX}[^/\\\s]+[/\\](?:[0-9a-f]+[/\\])?"
+)
 MAX_TRACE_S = 600.0  # longer recordings are drawn up to here
 
 
@@ -149,8 +152,12 @@ def failure(error: GrooveError, language: Language) -> str:
 
     The others are for who runs the page, in English; the folder of the uploads is nobody's matter.
     """
-    key = f"failed_{type(error).__name__}"
-    said = say(language, key) if key in WORDS else _UPLOAD.sub("", str(error))
+    key, text = f"failed_{type(error).__name__}", _UPLOAD.sub("", str(error))
+    said = text
+    if key in WORDS:
+        upload, colon, _ = text.partition(": ")
+        which = f"{upload}: " if colon and text != str(error) else ""  # of two, say
+        said = f"{which}{say(language, key)}"
     return pictures.card("failed", say(language, "failed"), said, "")
 
 
