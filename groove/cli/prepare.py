@@ -95,6 +95,21 @@ def _shared(join_s: float) -> Callable[[Callable[..., None]], Callable[..., None
     return decorate
 
 
+def _speakers_folder(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where speakers' folders lie."""
+    depth = click.option(
+        "--speaker-depth",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="How deep below it the speakers' folders lie.",
+    )
+    root = click.Path(path_type=Path)
+    return click.option("--root", required=True, type=root, help="It holds a folder per speaker.")(
+        depth(function)
+    )
+
+
 @group.command("cnceleb")
 @click.option("--root", type=click.Path(path_type=Path), help="The folder CN-Celeb_flac.")
 @click.option("--root2", type=click.Path(path_type=Path), help="The folder CN-Celeb2_flac.")
@@ -123,16 +138,7 @@ def cnceleb(
 
 
 @group.command("folder")
-@click.option(
-    "--root", required=True, type=click.Path(path_type=Path), help="It holds a folder per speaker."
-)
-@click.option(
-    "--speaker-depth",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="How deep below it the speakers' folders lie.",
-)
+@_speakers_folder
 @_shared(join_s=0.0)
 def folder(root: Path, speaker_depth: int, out: Path, **settings: Any) -> None:
     """Prepare any folder of speaker/utterance audio: VoxCeleb, AISHELL, your own.
@@ -148,16 +154,7 @@ def folder(root: Path, speaker_depth: int, out: Path, **settings: Any) -> None:
 
 
 @group.command("list")
-@click.option(
-    "--root", required=True, type=click.Path(path_type=Path), help="It holds a folder per speaker."
-)
-@click.option(
-    "--speaker-depth",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="How deep below it the speakers' folders lie.",
-)
+@_speakers_folder
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="The list, such as test.jsonl."
 )
