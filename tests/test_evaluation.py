@@ -669,3 +669,22 @@ def test_val_meta_of_a_folder_that_was_not_prepared_to_the_end_is_refused(tmp_pa
         file.write("\n")
     with pytest.raises(ManifestError, match=r"val_meta.jsonl: not the list that prepared.json"):
         read_val_meta(path)
+
+
+def test_a_recording_beside_its_list_goes_before_one_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ "a.wav" lies in many folders; the list means its own."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder, voice in ((here, VOICE_B), (there, VOICE_A)):
+        folder.mkdir()
+        (folder / "a.wav").write_bytes(voice.read_bytes())
+    (here / "only.wav").write_bytes(VOICE_B.read_bytes())
+    monkeypatch.chdir(here)
+    lines = [
+        {"speaker_id": "s", "utterance_id": name, "audio": f"{name}.wav"} for name in ("a", "only")
+    ]
+    path = there / "val_meta.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    found = [utterance.path.resolve() for utterance in read_val_meta(path)]
+    assert found == [(there / "a.wav").resolve(), (here / "only.wav").resolve()]

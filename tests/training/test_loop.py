@@ -33,7 +33,7 @@ from groove.errors import (  # noqa: E402
     UnreadableAudio,
 )
 from groove.manifest import read_manifest, write_manifest  # noqa: E402
-from groove.training import loop, runlog  # noqa: E402
+from groove.training import loop, material, runlog  # noqa: E402
 from groove.training.averaging import average_checkpoints  # noqa: E402
 from groove.training.checkpoint import load, load_encoder, save  # noqa: E402
 from groove.training.composing import compose  # noqa: E402
@@ -564,7 +564,7 @@ def test_training_starts_from_a_checkpoint_and_known_speakers_keep_their_centres
     write_manifest(kept, tmp_path / "fewer.jsonl")
     rest = [u for u in utterances if u.speaker_id in ("s102", "s103")]
     write_manifest(rest, tmp_path / "v.jsonl")
-    out = tmp_path / "out"
+    out = tmp_path / "tuned"
     lists = {"train": str(tmp_path / "fewer.jsonl"), "val": str(tmp_path / "v.jsonl")}
     start = {"init": str(whole / "last.pt"), "lr": 1e-12, "epochs": 1, "emb_dim": 99, "p": 4}
     train(config(corpus, out, data=lists, train=start, schedule={"final_lr": 1e-12}))
@@ -572,6 +572,7 @@ def test_training_starts_from_a_checkpoint_and_known_speakers_keep_their_centres
     assert after.network == before.network and after.config["train"]["emb_dim"] == 16
     assert after.speakers == ["s001", "s004", "s100", "s101"]
     assert after.card.parent == str(whole / "last.pt")
+    assert (before.card.name, after.card.name) == ("out", "tuned")
     centres = after.head["weight"]
     assert torch.allclose(centres[:2], before.head["weight"][[1, 4]], atol=1e-6)
     assert centres.shape == (4, 16)
@@ -659,6 +660,27 @@ def test_packed_waveforms_give_the_same_run_as_files(
     packed = {"source": "packed", "packed": str(tmp_path / "train.i16")}
     train(config(corpus, out, train={"average": 2}, data=packed))
     assert curve(out) == curve(whole)
+
+
+def test_of_a_corpus_far_larger_than_its_cache_nothing_is_kept(
+    corpus: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """It is heard as from a cache all the same: rounded to 16 bits."""
+    runs = {}
+    for name, budget in (("kept", 1 << 30), ("read", 1 << 10)):
+        monkeypatch.setattr(material, "CACHE_BYTES", budget)
+        kept: list[int] = []
+        real = material.CachedSource
+        monkeypatch.setattr(
+            material,
+            "CachedSource",
+            lambda *given, kept=kept, real=real: kept.append(real(*given)._n_kept) or real(*given),
+        )
+        train(config(corpus, tmp_path / name, train={"max_steps": 2}, validate={"every": 0}))
+        monkeypatch.setattr(material, "CachedSource", real)
+        runs[name] = kept[0], curve(tmp_path / name)
+    assert runs["kept"][0] == 32 and runs["read"][0] == 0
+    assert runs["kept"][1] == runs["read"][1]
 
 
 def test_unreadable_validation_recordings_are_counted(tmp_path: Path) -> None:
