@@ -127,7 +127,9 @@ class Embedder:
                 first = window if speech.seconds == len(window) / SAMPLE_RATE else None
                 if progress:
                     progress(speech.seconds)
-            report = speech.report(clipped_fraction=audio.clipped_fraction)
+            report = speech.report(
+                clipped_fraction=audio.clipped_fraction, mp3_kbit_s=audio.mp3_kbit_s
+            )
         if not self.every_recording and report.speech_s < self.encoder.card.min_speech_s:
             return Examined(None, report)
         if not whole:

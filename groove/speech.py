@@ -49,6 +49,7 @@ SAME_SHAPE = 0.93  # see `_Shape`
 QUIET_DBFS = -50.0
 CLIPPED_FRACTION = 0.001
 NOISY_DB = 10.0
+LOW_KBIT_S = 40  # of mp3; below, strangers are taken for one voice: RESULTS.md, section 6
 NARROW_DB = -38.0  # 3.5 % of 200 recordings lie below it, by telephone all: RESULTS.md, section 2
 
 _CONTEXT, _MIRROR = 64, 64  # samples of the frame before, and mirrored ones after
@@ -69,7 +70,7 @@ class SpeechWarning:
     """What is wrong with a recording. ``code`` is stable, ``text`` is for people.
 
     Codes: ``no_speech``, ``too_short``, ``short``, ``quiet``, ``clipped``, ``noisy``,
-    ``narrow_band``.
+    ``narrow_band``, ``low_rate``.
     """
 
     code: str
@@ -92,6 +93,7 @@ class SpeechReport:
     snr_db: float | None  # speech against pauses; -10 to 60
     clipped_fraction: float  # of the samples, as `groove.audio` counted them
     high_band_db: float | None = None  # of the speech: above 4.4 kHz against below 3.4 kHz
+    mp3_kbit_s: float | None = None  # of an mp3 file, see `groove.audio`
 
     @property
     def is_narrow_band(self) -> bool:
@@ -122,6 +124,12 @@ class SpeechReport:
         if self.is_narrow_band:
             text = "telephone sound: next to nothing above 4 kHz; a wide-band one decides better"
             found.append(SpeechWarning("narrow_band", text))
+        if self.mp3_kbit_s is not None and self.mp3_kbit_s < LOW_KBIT_S:
+            text = (
+                f"compressed hard: an mp3 of {self.mp3_kbit_s:.0f} kbit/s; two of them sound alike "
+                f"whoever talks: take {LOW_KBIT_S} kbit/s or more"
+            )
+            found.append(SpeechWarning("low_rate", text))
         return tuple(found)
 
     def refusal(self, min_speech_s: float) -> str:
@@ -232,11 +240,14 @@ class SpeechStream:
             self._listen(samples[first * FRAME : last * FRAME + _CONTEXT])
         return (self._n_speech - before) * FRAME_S
 
-    def report(self, *, clipped_fraction: float = 0.0) -> SpeechReport:
+    def report(
+        self, *, clipped_fraction: float = 0.0, mp3_kbit_s: float | None = None
+    ) -> SpeechReport:
         """What was heard so far.
 
         Args:
             clipped_fraction: passed on; `groove.audio` sees clipping before the mix-down.
+            mp3_kbit_s: likewise.
         """
         probabilities = self.probabilities
         speech = probabilities >= THRESHOLD
@@ -255,6 +266,7 @@ class SpeechStream:
             high_band_db=(
                 high_band_db(np.concatenate(self._bands), speech, pause) if talks else None
             ),
+            mp3_kbit_s=mp3_kbit_s,
         )
 
     def _listen(self, samples: _Floats) -> None:

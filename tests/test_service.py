@@ -46,7 +46,16 @@ def test_every_word_has_both_languages_and_the_same_places() -> None:
 
 
 def test_every_warning_code_has_words() -> None:
-    codes = ("no_speech", "too_short", "short", "quiet", "clipped", "noisy", "narrow_band")
+    codes = (
+        "no_speech",
+        "too_short",
+        "short",
+        "quiet",
+        "clipped",
+        "noisy",
+        "narrow_band",
+        "low_rate",
+    )
     for code in (
         *codes,
         "not_for_telephone",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 from benchmarks import degrade
@@ -16,10 +18,12 @@ from benchmarks.speech_checks import wordless_files as _wordless_files
 from benchmarks.synthetic_sounds import at_level, beeping, hum, noise, swelling, tone, wordless
 from groove import speech
 from groove.audio import SAMPLE_RATE, read_audio
+from groove.embedder import Embedder
 from groove.errors import ModelError
 from groove.speech import FRAME_S, SpeechDetector, SpeechReport
 from groove.telephone import telephone
 from tests.conftest import VOICE_A, VOICE_A2, VOICE_B, read_pool
+from tests.fakes import FakeEncoder
 
 DETECTOR = SpeechDetector()
 LEVELS_DBFS = (-80.0, -60.0, -40.0, -20.0, -3.0)
@@ -323,3 +327,20 @@ def test_the_rewritten_network_gives_upstreams_probabilities(voice: NDArray[np.f
 def test_beeps_do_not_hide_a_voice(voice: NDArray[np.float32]) -> None:
     beeps = at_level(beeping(tone(800.0, 5.0), 2.0), -30)
     assert heard(np.concatenate([beeps, voice])).speech_s > 0.8 * heard(voice).speech_s
+
+
+def test_a_low_rate_mp3_is_warned_of_and_no_other() -> None:
+    """The rate is the file's: bytes by seconds."""
+    embedder = Embedder(FakeEncoder())
+    voice = read_audio(VOICE_A)
+    for level, is_low in ((0.0, False), (0.7, False), (0.9, True)):
+        file = io.BytesIO()
+        settings = {"compression_level": level, "bitrate_mode": "CONSTANT"}
+        soundfile.write(file, voice, SAMPLE_RATE, format="MP3", **settings)
+        report = embedder.examine(file.getvalue()).speech
+        rate = 8 * len(file.getvalue()) / report.seconds / 1000
+        assert report.mp3_kbit_s == pytest.approx(rate, rel=0.02)
+        codes = [warning.code for warning in report.warnings(0.5, 1.0)]
+        assert ("low_rate" in codes) == is_low == (rate < 40)
+    for source in (VOICE_A, (voice, SAMPLE_RATE)):
+        assert embedder.examine(source).speech.mp3_kbit_s is None

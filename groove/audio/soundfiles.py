@@ -50,6 +50,7 @@ class SoundFileReader:
 
     def __init__(self, data: Bytes, container: Container) -> None:
         self._data, self._container = data, container
+        self.n_bytes = data.n_bytes
         self._file = self._open()
         coding = self._file.subtype
         self.format = f"{container.name}/{coding.lower()}"

@@ -187,6 +187,16 @@ class AudioStream:
         return None if n_frames is None else n_frames / self._reader.sample_rate
 
     @property
+    def mp3_kbit_s(self) -> float | None:
+        """Of an mp3 that was read, the bytes of the file (its tags too) by its seconds; else None.
+
+        Other lossy formats are not asked: at the same rate opus does no harm.
+        """
+        if not self.format.startswith("mp3/") or not self._n_frames:
+            return None
+        return 8 * float(getattr(self._reader, "n_bytes", 0)) / self.seconds / 1000
+
+    @property
     def clipped_fraction(self) -> float:
         """Share of clipped samples so far, in [0, 1].
 

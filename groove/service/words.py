@@ -183,6 +183,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "false matches than promised",
         "两边都是电话音质，而这个模型没有在这种声音上测过：误匹配会多于承诺的比例",
     ),
+    "warn_low_rate": (
+        "Compressed hard, a low-rate mp3: two of them sound alike whoever talks.",
+        "压缩过度的低码率 mp3：这样的两段录音，无论谁说话都会显得相像。",
+    ),
     "warn_same_sound": (
         "the two recordings are the same sound: this says nothing about two voices",
         "两段录音是同一段声音，不能说明是不是同一个人",
