@@ -125,11 +125,8 @@ class SpeechReport:
             text = "telephone sound: next to nothing above 4 kHz; a wide-band one decides better"
             found.append(SpeechWarning("narrow_band", text))
         if self.mp3_kbit_s is not None and self.mp3_kbit_s < LOW_KBIT_S:
-            text = (
-                f"compressed hard: an mp3 of {self.mp3_kbit_s:.0f} kbit/s; two of them sound alike "
-                f"whoever talks: take {LOW_KBIT_S} kbit/s or more"
-            )
-            found.append(SpeechWarning("low_rate", text))
+            text = f"an mp3 of {self.mp3_kbit_s:.0f} kbit/s: two such sound alike whoever talks"
+            found.append(SpeechWarning("low_rate", f"{text}; take {LOW_KBIT_S} or more"))
         return tuple(found)
 
     def refusal(self, min_speech_s: float) -> str:
