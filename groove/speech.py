@@ -125,8 +125,10 @@ class SpeechReport:
             text = "telephone sound: next to nothing above 4 kHz; a wide-band one decides better"
             found.append(SpeechWarning("narrow_band", text))
         if self.mp3_kbit_s is not None and self.mp3_kbit_s < LOW_KBIT_S:
-            text = f"an mp3 of {self.mp3_kbit_s:.0f} kbit/s: strangers in two such sound alike, and one"
-            text += f" voice in such a one and a better one does not; take {LOW_KBIT_S} or more"
+            text = (
+                f"an mp3 of {self.mp3_kbit_s:.0f} kbit/s: strangers in two such sound alike, one "
+            )
+            text += f"voice in such a one and a better one does not; take {LOW_KBIT_S} or more"
             found.append(SpeechWarning("low_rate", text))
         return tuple(found)
 

@@ -184,7 +184,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "两边都是电话音质，而这个模型没有在这种声音上测过：误匹配会多于承诺的比例",
     ),
     "warn_low_rate": (
-        "A low-rate mp3: strangers in two such sound alike, and one voice in such a one and a better "
+        "A low-rate mp3: strangers in two such sound alike, one voice in such a one and a better "
         "one does not.",
         "低码率 mp3：两段都这样时，陌生人听起来相像；只有一段这样时，同一人听起来也不像。",
     ),
