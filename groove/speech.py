@@ -128,7 +128,7 @@ class SpeechReport:
             text = (
                 f"an mp3 of {self.mp3_kbit_s:.0f} kbit/s: strangers in two such sound alike, one "
             )
-            text += f"voice in such a one and a better one does not; take {LOW_KBIT_S} or more"
+            text += f"voice in such a one and a better does not; take {LOW_KBIT_S} or more"
             found.append(SpeechWarning("low_rate", text))
         return tuple(found)
 
@@ -246,8 +246,7 @@ class SpeechStream:
         """What was heard so far.
 
         Args:
-            clipped_fraction: passed on; `groove.audio` sees clipping before the mix-down.
-            mp3_kbit_s: likewise.
+            clipped_fraction, mp3_kbit_s: passed on; `groove.audio` saw them in the original.
         """
         probabilities = self.probabilities
         speech = probabilities >= THRESHOLD
