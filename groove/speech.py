@@ -125,11 +125,8 @@ class SpeechReport:
             text = "telephone sound: next to nothing above 4 kHz; a wide-band one decides better"
             found.append(SpeechWarning("narrow_band", text))
         if self.mp3_kbit_s is not None and self.mp3_kbit_s < LOW_KBIT_S:
-            text = (
-                f"an mp3 of {self.mp3_kbit_s:.0f} kbit/s: strangers in two such sound alike, one "
-            )
-            text += f"voice in such a one and a better does not; take {LOW_KBIT_S} or more"
-            found.append(SpeechWarning("low_rate", text))
+            text = f"an mp3 of {self.mp3_kbit_s:.0f} kbit/s misleads: strangers sound alike, one voice unlike"
+            found.append(SpeechWarning("low_rate", f"{text}; take {LOW_KBIT_S} or more"))
         return tuple(found)
 
     def refusal(self, min_speech_s: float) -> str:
@@ -246,7 +243,8 @@ class SpeechStream:
         """What was heard so far.
 
         Args:
-            clipped_fraction, mp3_kbit_s: passed on; `groove.audio` saw them in the original.
+            clipped_fraction: passed on; `groove.audio` sees clipping before the mix-down.
+            mp3_kbit_s: likewise.
         """
         probabilities = self.probabilities
         speech = probabilities >= THRESHOLD
