@@ -125,8 +125,9 @@ class SpeechReport:
             text = "telephone sound: next to nothing above 4 kHz; a wide-band one decides better"
             found.append(SpeechWarning("narrow_band", text))
         if self.mp3_kbit_s is not None and self.mp3_kbit_s < LOW_KBIT_S:
-            text = f"an mp3 of {self.mp3_kbit_s:.0f} kbit/s misleads: strangers sound alike, one voice unlike"
-            found.append(SpeechWarning("low_rate", f"{text}; take {LOW_KBIT_S} or more"))
+            text = f"an mp3 of {self.mp3_kbit_s:.0f} kbit/s misleads: strangers sound alike, one"
+            text = f"{text} voice unlike itself; take {LOW_KBIT_S} or more"
+            found.append(SpeechWarning("low_rate", text))
         return tuple(found)
 
     def refusal(self, min_speech_s: float) -> str:
