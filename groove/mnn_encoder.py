@@ -10,6 +10,7 @@ alone: MNN's converter, which would install a package and report its use, is nev
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import json
 import os
@@ -162,6 +163,11 @@ def _load(path: Path, input_name: str, threads: int | None) -> tuple[Any, Any]:
     return module, expr
 
 
+def _flush_c() -> None:
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # Windows has no such handle
+        ctypes.CDLL(None).fflush(None)
+
+
 @contextlib.contextmanager
 def _no_banner() -> Iterator[None]:
     """MNN prints the processor's abilities on standard output, from C; keep that out of answers."""
@@ -172,6 +178,7 @@ def _no_banner() -> Iterator[None]:
             os.dup2(null, 1)
             yield
         finally:
+            _flush_c()  # else what C holds back for a pipe comes out at the end, after all
             os.dup2(kept, 1)
             os.close(kept)
             os.close(null)

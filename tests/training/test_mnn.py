@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def test_compare_takes_it_with_the_card_beside_it(exported: Path) -> None:
             capture_output=True,
             text=True,
             cwd=ROOT,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
         )
         assert done.stderr == "" and done.returncode in (0, 1)
         scores.append(json.loads(done.stdout))  # MNN's banner would break this
