@@ -73,8 +73,8 @@ def read_folder(root: Path, *, speaker_depth: int = 1) -> Corpus:
 class _CnCeleb:
     """Refuses what lies in CN-Celeb1, which keeps its 200 evaluation speakers among the others.
 
-    It is known by its lists, above whatever a path really is, so that links do not hide it. A file
-    costs one question of the system; a folder is looked at once.
+    It is known by its lists, above whatever a path really is, so that links do not hide it. A
+    folder is looked at once.
     """
 
     def __init__(self) -> None:
@@ -82,8 +82,7 @@ class _CnCeleb:
 
     def refuse(self, path: str) -> None:
         """Raise `CorpusError` where the path is of CN-Celeb1."""
-        folder, name = os.path.split(path)
-        real = os.path.realpath(path) if os.path.islink(path) else os.path.join(folder, name)
+        real = os.path.realpath(path) if os.path.islink(path) else path
         if corpus := self._corpus_of(real if os.path.isdir(real) else os.path.dirname(real)):
             raise CorpusError(
                 f"{path}: belongs to CN-Celeb, whose data/ holds the evaluation speakers too; "

@@ -37,7 +37,8 @@ from groove.telephone import telephone
 GAP_S = 0.12  # between utterances that are joined
 PER_SPEAKER = 4
 MAX_UTTERANCES = 8_000
-CALL, EIGHT_KHZ = TELEPHONES = ("300 to 3400 Hz", "below 4 kHz")
+EIGHT_KHZ = "below 4 kHz"
+TELEPHONES = ("300 to 3400 Hz", EIGHT_KHZ)
 
 Progress = Callable[[str, int, int], None]
 Lost = Callable[[Sequence[tuple[str, str]], str], None]  # (path, reason) each, of what
